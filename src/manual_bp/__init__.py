@@ -1,0 +1,20 @@
+"""Matrix backpropagation by hand on JAX, every equation verified against autodiff."""
+
+from manual_bp.activations import Activation
+from manual_bp.backprop import (
+    Backprop,
+    backprop,
+    bias_gradient,
+    cost,
+    forward,
+    hidden_delta,
+    output_delta,
+    update,
+    value_and_grad,
+    weight_gradient,
+)
+from manual_bp.costs import Cost
+from manual_bp.network import Layer, Network
+from manual_bp.witnesses.autodiff import autodiff
+
+__version__ = "0.1.0"
