@@ -18,3 +18,21 @@ from manual_bp.network import Layer, Network
 from manual_bp.witnesses.autodiff import autodiff
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Network",
+    "Layer",
+    "Activation",
+    "Cost",
+    "Backprop",
+    "cost",
+    "forward",
+    "output_delta",
+    "hidden_delta",
+    "bias_gradient",
+    "weight_gradient",
+    "update",
+    "backprop",
+    "autodiff",
+    "value_and_grad",
+]

@@ -51,6 +51,7 @@ def output_delta(
     m = a.size // a.shape[-1]
     if net.cost.delta is not None:
         return net.cost.delta(a, y) / m  # σ′ cancels
+    assert net.cost.gradient is not None  # Network has seen to it
     return net.sigma(net.depth).pull_back(net.cost.gradient(a, y) / m, z, a)
 
 

@@ -320,7 +320,7 @@ def _dtype(argument: str, dtype: Any, problems: Problems) -> Any:
     if found is None or found.name not in _FLOATS:
         problems.type(f"{argument}: expected one of {', '.join(_FLOATS)}, got {dtype!r}")
         return None
-    if found.name == "float64" and not jax.config.jax_enable_x64:
+    if found.name == "float64" and jnp.result_type(float) != found:
         problems.value(
             f"{argument}: float64 asked for while JAX's 64-bit types are off; turn them on with "
             f"jax.config.update('jax_enable_x64', True) before anything else, or use float32"
@@ -372,12 +372,11 @@ def _batch(net: Network, x: Any, y: tuple[Any, ...], problems: Problems) -> dict
             )
         elif 0 in array.shape:
             problems.value(f"{argument}: expected at least one example, got shape {array.shape}")
-    if len(arrays) == 2:
-        x, y = arrays["x"], arrays["y"]
-        if 1 <= x.ndim <= 2 and 1 <= y.ndim <= 2 and x.shape[:-1] != y.shape[:-1]:
-            problems.value(
-                f"x, y: expected as many examples in both, got shapes {x.shape} and {y.shape}"
-            )
+    shapes = [array.shape for array in arrays.values() if array.ndim in (1, 2)]
+    if len(shapes) == 2 and shapes[0][:-1] != shapes[1][:-1]:
+        problems.value(
+            f"x, y: expected as many examples in both, got shapes {shapes[0]} and {shapes[1]}"
+        )
     return arrays
 
 

@@ -1,5 +1,7 @@
 """The same record from `jax.grad` of the same cost."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -22,10 +24,10 @@ def autodiff(
         for n, (W, b) in zip(net.sizes[1:], params, strict=True)
     )
 
-    def C(params: Params, zeros: tuple[Array, ...]):
+    def C(params: Params, zeros: tuple[Array, ...]) -> tuple[Array, Any]:
         z, a = [], [x]
         for l, (W, b) in enumerate(params, start=1):
-            z.append(jnp.dot(a[-1], W.T) + b + zeros[l - 1])
+            z.append(a[-1] @ W.T + b + zeros[l - 1])
             a.append(net.sigma(l).sigma(z[-1]))
         return batch_cost(net, params, z[-1], a[-1], y), (tuple(z), tuple(a))
 
