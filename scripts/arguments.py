@@ -4,11 +4,16 @@ Exit codes: 0 when all is well, 1 when something disagrees, 2 for bad usage, 130
 """
 
 import argparse
+import json
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
 
 import jax
 
@@ -39,14 +44,15 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+def add_network(parser: argparse.ArgumentParser, *, hidden: int = 32) -> None:
     """--sizes --activation --output --cost --l2."""
+    parser.set_defaults(hidden=hidden)
     group = parser.add_argument_group("network")
     group.add_argument(
         "--sizes",
         type=_sizes,
         metavar="N-N-…",
-        help="widths from the input to the output (default: the data's, with 32 between them)",
+        help=f"widths from the input to the output (default: the data's, {hidden} between them)",
         default=argparse.SUPPRESS,
     )
     group.add_argument("--activation", default="tanh", help="σ of the hidden layers")
@@ -65,7 +71,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(
-    parser: argparse.ArgumentParser, *, batch: int, learning_rate: float, dtype: str = "float32"
+    parser: argparse.ArgumentParser, *, batch: int, learning_rate: float | str, dtype: str = "float32"
 ) -> None:
     """--data --batch --learning-rate --dtype --precision --device --seed."""
     group = parser.add_argument_group("run")
@@ -136,7 +142,7 @@ def read_data(args: argparse.Namespace) -> Data:
 def build_network(args: argparse.Namespace, data: Data) -> Network:
     """The network that the arguments describe, for this data."""
     n_0, n_L = data.x.shape[1], data.y.shape[1]
-    sizes = getattr(args, "sizes", (n_0, 32, n_L))
+    sizes = getattr(args, "sizes", (n_0, args.hidden, n_L))
     if (sizes[0], sizes[-1]) != (n_0, n_L):
         raise ValueError(
             f"--sizes: {args.data} has {n_0} inputs and {n_L} outputs, got "
@@ -150,6 +156,39 @@ def build_network(args: argparse.Namespace, data: Data) -> Network:
         known = COSTS.get(cost)
         output = (known.output if known else None) or "sigmoid"
     return Network(sizes, (args.activation,) * (len(sizes) - 2) + (output,), cost, args.l2)
+
+
+def silent(*_: object) -> None:
+    """Print nothing."""
+
+
+def colour() -> bool:
+    """Whether to print in colour: on a terminal, unless NO_COLOR is set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+@contextmanager
+def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that tells of one more step: in a progress bar on a terminal, else in a line."""
+    if quiet or not sys.stdout.isatty() or find_spec("rich") is None:
+        yield silent if quiet else partial(print, flush=True)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda line: bar.update(task, advance=1, description=line)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def run(main: Callable[[], int]) -> NoReturn:

@@ -15,7 +15,10 @@ from manual_bp.backprop import (
 )
 from manual_bp.costs import Cost
 from manual_bp.network import Layer, Network
+from manual_bp.verification.agreement import Agreement, Row, compare
 from manual_bp.witnesses.autodiff import autodiff
+from manual_bp.witnesses.numerical import numerical
+from manual_bp.witnesses.summation import summation
 
 __version__ = "0.1.0"
 
@@ -34,5 +37,10 @@ __all__ = [
     "update",
     "backprop",
     "autodiff",
+    "summation",
+    "numerical",
     "value_and_grad",
+    "compare",
+    "Agreement",
+    "Row",
 ]

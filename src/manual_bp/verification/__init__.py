@@ -1,0 +1,1 @@
+"""Verdicts per equation that follow from rounding analysis."""

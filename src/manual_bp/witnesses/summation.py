@@ -1,0 +1,296 @@
+"""The same record from the sums of index notation: node by node, on plain Python numbers.
+
+Shares nothing with the steps that it witnesses: no matrix, no broadcasting, no JAX, and its own
+σ, σ′ and C.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from manual_bp.activations import ACTIVATIONS, Activation
+from manual_bp.backprop import Backprop
+from manual_bp.costs import COSTS, Cost
+from manual_bp.network import Network, Params, check_call
+
+Number = Any  # float, Fraction, a SymPy expression: whatever adds, multiplies and divides
+Row = Sequence[Number]
+
+
+class Arithmetic(NamedTuple):
+    """What the equations need of a kind of number, beyond + − × ÷ and, at a kink, comparison."""
+
+    number: Callable[[float], Number]  # a constant, as such a number
+    sum: Callable[[list[Number]], Number]
+    greatest: Callable[[Row], Number]  # of the z that a softmax subtracts; 0 does for symbols
+    pi: Number
+    sqrt: Callable[[Number], Number]
+    exp: Callable[[Number], Number]
+    expm1: Callable[[Number], Number]
+    log: Callable[[Number], Number]
+    tanh: Callable[[Number], Number]
+    sigmoid: Callable[[Number], Number]  # 1/(1 + e⁻ᶻ)
+    softplus: Callable[[Number], Number]  # log(1 + eᶻ)
+    normal_cdf: Callable[[Number], Number]  # Φ(z)
+
+
+def _sigmoid(z: float) -> float:
+    e = math.exp(-abs(z))  # never overflows
+    return (1 if z >= 0 else e) / (1 + e)
+
+
+FLOATS = Arithmetic(
+    number=float,
+    sum=math.fsum,
+    greatest=max,
+    pi=math.pi,
+    sqrt=math.sqrt,
+    exp=math.exp,
+    expm1=math.expm1,
+    log=math.log,
+    tanh=math.tanh,
+    sigmoid=_sigmoid,
+    softplus=lambda z: max(z, 0.0) + math.log1p(math.exp(-abs(z))),
+    normal_cdf=lambda z: math.erfc(-z / math.sqrt(2)) / 2,
+)
+
+# ── σ and σ′, of one number z ────────────────────────────────────────────────────────────────────
+
+OfOneNumber = Callable[[Number, Arithmetic], Number]
+
+
+def _gelu_prime(z: Number, on: Arithmetic) -> Number:
+    return on.normal_cdf(z) + z * on.exp(-z * z / 2) / on.sqrt(2 * on.pi)
+
+
+def _twice_u(z: Number, on: Arithmetic) -> Number:
+    return 2 * on.sqrt(2 / on.pi) * (z + on.number(44715) / 10**6 * z * z * z)
+
+
+def _gelu_tanh(z: Number, on: Arithmetic) -> Number:
+    return z * on.sigmoid(_twice_u(z, on))  # ½(1 + tanh u) = sigmoid(2u)
+
+
+def _gelu_tanh_prime(z: Number, on: Arithmetic) -> Number:
+    s, rest = on.sigmoid(_twice_u(z, on)), on.sigmoid(-_twice_u(z, on))
+    twice_u_prime = 2 * on.sqrt(2 / on.pi) * (1 + on.number(134145) / 10**6 * z * z)
+    return s + z * twice_u_prime * s * rest
+
+
+SIGMA: dict[str, tuple[OfOneNumber, OfOneNumber]] = {
+    "identity": (lambda z, on: z, lambda z, on: 1),
+    "sigmoid": (lambda z, on: on.sigmoid(z), lambda z, on: on.sigmoid(z) * on.sigmoid(-z)),
+    "tanh": (
+        lambda z, on: on.tanh(z),
+        lambda z, on: 4 * on.sigmoid(2 * z) * on.sigmoid(-2 * z),  # 1/cosh²z
+    ),
+    "relu": (lambda z, on: z if z > 0 else 0 * z, lambda z, on: 1 if z > 0 else 0),
+    "leaky_relu": (
+        lambda z, on: z if z >= 0 else z / 100,
+        lambda z, on: 1 if z >= 0 else on.number(1) / 100,
+    ),
+    "elu": (
+        lambda z, on: z if z > 0 else on.expm1(z),
+        lambda z, on: 1 if z > 0 else on.exp(z),
+    ),
+    "softplus": (lambda z, on: on.softplus(z), lambda z, on: on.sigmoid(z)),
+    "silu": (
+        lambda z, on: z * on.sigmoid(z),
+        lambda z, on: on.sigmoid(z) * (1 + z * on.sigmoid(-z)),
+    ),
+    "gelu": (lambda z, on: z * on.normal_cdf(z), _gelu_prime),
+    "gelu_tanh": (_gelu_tanh, _gelu_tanh_prime),
+}
+
+
+def _softmax(z: Row, on: Arithmetic) -> list[Number]:
+    shift = on.greatest(z)
+    exp = [on.exp(z_j - shift) for z_j in z]
+    return [exp_j / on.sum(exp) for exp_j in exp]
+
+
+def _sigma(activation: Activation) -> tuple[OfOneNumber, OfOneNumber]:
+    """σ and σ′ of this module for a built-in activation; a user's own, as the user wrote them."""
+    if ACTIVATIONS.get(activation.name) is activation:
+        return SIGMA[activation.name]
+
+    def prime(z: Number, on: Arithmetic) -> float:
+        of = z if activation.of == "z" else _of_user(activation.sigma, z)
+        return _of_user(activation.sigma_prime, of)
+
+    return lambda z, on: _of_user(activation.sigma, z), prime
+
+
+def _of_user(function: Any, *arguments: Any) -> Any:
+    import jax  # a user's functions are written in it; nothing else here is
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        return jnp.asarray(function(*(jnp.asarray(z, float) for z in arguments)), float).tolist()
+
+
+# ── C and δᴸ, of one example ─────────────────────────────────────────────────────────────────────
+
+
+def _example_cost(cost: Cost, z: Row, a: Row, y: Row, on: Arithmetic) -> Number:
+    if COSTS.get(cost.name) is not cost:
+        return _of_user(cost.value, z if cost.of == "z" else a, y)
+    if cost.name == "cross_entropy":
+        shift = on.greatest(z)
+        log_sum = on.log(on.sum([on.exp(z_k - shift) for z_k in z]))
+        return on.sum([-y_j * (z_j - shift - log_sum) for z_j, y_j in zip(z, y, strict=True)])
+    if cost.name == "binary_cross_entropy":
+        return on.sum(
+            [
+                y_j * on.softplus(-z_j) + (1 - y_j) * on.softplus(z_j)
+                for z_j, y_j in zip(z, y, strict=True)
+            ]
+        )
+    return on.sum([(a_j - y_j) * (a_j - y_j) for a_j, y_j in zip(a, y, strict=True)]) / 2
+
+
+def _output_delta(net: Network, z: Row, a: Row, y: Row, on: Arithmetic) -> list[Number]:
+    J, cost, activation = range(len(z)), net.cost, net.sigma(net.depth)
+    if COSTS.get(cost.name) is not cost:
+        if cost.delta is not None:
+            return _of_user(cost.delta, a, y)
+        dC = _of_user(cost.gradient, a, y)
+    elif cost.name == "cross_entropy":  # ∂C/∂a_k = −y_k/a_k, whose a_k the Jacobian's cancels
+        return [on.sum([-y[k] * (int(j == k) - a[j]) for k in J]) for j in J]
+    elif cost.name == "binary_cross_entropy":  # −y/a + (1 − y)/(1 − a), times a(1 − a)
+        return [(1 - y[j]) * on.sigmoid(z[j]) - y[j] * on.sigmoid(-z[j]) for j in J]
+    else:
+        dC = [a[j] - y[j] for j in J]
+    if activation is ACTIVATIONS["softmax"]:
+        return [on.sum([dC[k] * a[k] * (int(j == k) - a[j]) for k in J]) for j in J]
+    _, sigma_prime = _sigma(activation)
+    return [dC[j] * sigma_prime(z[j], on) for j in J]
+
+
+# ── The sums ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def node_by_node(
+    net: Network,
+    params: Sequence[tuple[Sequence[Row], Row]],
+    x: Sequence[Row],
+    y: Sequence[Row],
+    on: Arithmetic = FLOATS,
+) -> Backprop:
+    """`summation` on nested lists of any kind of number, for a batch; gives nested lists."""
+    L, m, n = net.depth, len(x), {l: range(size) for l, size in enumerate(net.sizes)}
+    W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
+    M, l2 = range(m), on.number(net.l2)
+
+    z, a = {}, {0: x}
+    for l in net.layers:
+        # zʲ = Σₖ Wⱼₖ aₖ + bⱼ
+        z[l] = [
+            [on.sum([*(W[l][j][k] * a[l - 1][i][k] for k in n[l - 1]), b[l][j]]) for j in n[l]]
+            for i in M
+        ]
+        if net.sigma(l) is ACTIVATIONS["softmax"]:
+            a[l] = [_softmax(z[l][i], on) for i in M]
+        else:
+            sigma, _ = _sigma(net.sigma(l))
+            a[l] = [[sigma(z[l][i][j], on) for j in n[l]] for i in M]
+
+    # δⱼ = ∂C/∂aⱼ σ′(zⱼ), then δₖ = Σⱼ Wⱼₖ δⱼ σ′(zₖ) of the layer before
+    delta = {L: [[d / m for d in _output_delta(net, z[L][i], a[L][i], y[i], on)] for i in M]}
+    for l in range(L - 1, 0, -1):
+        _, sigma_prime = _sigma(net.sigma(l))
+        delta[l] = [
+            [
+                on.sum([W[l + 1][j][k] * delta[l + 1][i][j] for j in n[l + 1]])
+                * sigma_prime(z[l][i][k], on)
+                for k in n[l]
+            ]
+            for i in M
+        ]
+
+    # ∂C/∂Wⱼₖ = Σ δⱼ aₖ and ∂C/∂bⱼ = Σ δⱼ, over the examples
+    penalty = {l: [[l2 * w for w in row] for row in W[l]] for l in net.layers if net.l2}
+    dW = {
+        l: [
+            [
+                on.sum(
+                    [delta[l][i][j] * a[l - 1][i][k] for i in M]
+                    + ([penalty[l][j][k]] if net.l2 else [])
+                )
+                for k in n[l - 1]
+            ]
+            for j in n[l]
+        ]
+        for l in net.layers
+    }
+    db = {l: [on.sum([delta[l][i][j] for i in M]) for j in n[l]] for l in net.layers}
+
+    C = on.sum([_example_cost(net.cost, z[L][i], a[L][i], y[i], on) for i in M]) / m
+    if net.l2:
+        C += l2 / 2 * on.sum([w * w for l in net.layers for row in W[l] for w in row])
+    records = (z, a, dict(sorted(delta.items())), dW, db)
+    return Backprop(C, *(tuple(of.values()) for of in records))  # type: ignore[arg-type]  # lists
+
+
+def summation(
+    net: Network, params: Params, x: Float[Array, "*m n_0"], y: Float[Array, "*m n_L"]
+) -> Backprop:
+    """What `backprop` computes, from the sums of index notation, node by node.
+
+    zⱼ = Σₖ Wⱼₖ aₖ + bⱼ, aⱼ = σ(zⱼ); δⱼ = ∂C/∂aⱼ σ′(zⱼ) at the output and
+    δₖ = Σⱼ Wⱼₖ δⱼ σ′(zₖ) before it; ∂C/∂Wⱼₖ = Σ δⱼ aₖ and ∂C/∂bⱼ = Σ δⱼ over the examples.
+
+    Plain Python floats: each product is rounded once and each sum once more, whatever its length
+    and order. A user's own `Activation` or `Cost` is taken as written, σ′ and ∇ₐC included;
+    `manual_bp.numerical` is the witness that doubts them.
+
+    Args:
+        net: the network.
+        params: a `Layer(W, b)` for each layer, W (n_l, n_{l-1}) and b (n_l,).
+        x: (m, n_0), or (n_0,) for one example.
+        y: (m, n_L), or (n_L,).
+
+    Returns:
+        A `Backprop` of NumPy float64 arrays, of the shapes that `backprop` gives.
+
+    Raises:
+        ValueError, TypeError: naming every argument that does not fit the network.
+
+    Source: the correctly rounded sum (`math.fsum`) is that of J. R. Shewchuk, *Adaptive precision
+    floating-point arithmetic*, Discrete & Computational Geometry 18 (1997).
+
+    Example:
+        >>> import jax.numpy as jnp, manual_bp as mbp
+        >>> net = mbp.Network((2, 1), ("identity",), "quadratic")
+        >>> params = (mbp.Layer(W=jnp.array([[2.0, -1.0]]), b=jnp.array([0.5])),)
+        >>> step = mbp.summation(net, params, jnp.array([1.0, 3.0]), jnp.array([1.0]))
+        >>> step.z[0].tolist(), step.delta[0].tolist(), step.dW[0].tolist()
+        ([-0.5], [-1.5], [[-1.5, -4.5]])
+    """
+    check_call(net, params, x, y)
+    one = x.ndim == 1
+    step = node_by_node(
+        net,
+        [(_numbers(W), _numbers(b)) for W, b in params],
+        [_numbers(x)] if one else _numbers(x),
+        [_numbers(y)] if one else _numbers(y),
+    )
+    return Backprop(
+        cost=_array(step.cost),
+        z=tuple(_array(rows[0] if one else rows) for rows in step.z),
+        a=tuple(_array(rows[0] if one else rows) for rows in step.a),
+        delta=tuple(_array(rows[0] if one else rows) for rows in step.delta),
+        dW=tuple(map(_array, step.dW)),
+        db=tuple(map(_array, step.db)),
+    )
+
+
+def _numbers(array: Any) -> list:
+    return np.asarray(array, np.float64).tolist()
+
+
+def _array(numbers: Any) -> Any:
+    return np.asarray(numbers, np.float64)
