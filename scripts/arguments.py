@@ -44,15 +44,21 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def add_network(parser: argparse.ArgumentParser, *, hidden: int = 32) -> None:
-    """--sizes --activation --output --cost --l2."""
+def add_network(
+    parser: argparse.ArgumentParser, *, hidden: int = 32, sizes: tuple[int, ...] | None = None
+) -> None:
+    """--sizes --activation --output --cost --l2; without sizes, the data's are the default."""
     parser.set_defaults(hidden=hidden)
+    if sizes:
+        parser.set_defaults(sizes=sizes)
     group = parser.add_argument_group("network")
     group.add_argument(
         "--sizes",
         type=_sizes,
         metavar="N-N-…",
-        help=f"widths from the input to the output (default: the data's, {hidden} between them)",
+        help="widths from the input to the output (default: "
+        + ("-".join(map(str, sizes)) if sizes else f"the data's, {hidden} between them")
+        + ")",
         default=argparse.SUPPRESS,
     )
     group.add_argument("--activation", default="tanh", help="σ of the hidden layers")
@@ -71,7 +77,11 @@ def add_network(parser: argparse.ArgumentParser, *, hidden: int = 32) -> None:
 
 
 def add_run(
-    parser: argparse.ArgumentParser, *, batch: int, learning_rate: float | str, dtype: str = "float32"
+    parser: argparse.ArgumentParser,
+    *,
+    batch: int,
+    learning_rate: float | str,
+    dtype: str = "float32",
 ) -> None:
     """--data --batch --learning-rate --dtype --precision --device --seed."""
     group = parser.add_argument_group("run")
@@ -148,6 +158,11 @@ def build_network(args: argparse.Namespace, data: Data) -> Network:
             f"--sizes: {args.data} has {n_0} inputs and {n_L} outputs, got "
             f"{'-'.join(map(str, sizes))}; pass {n_0}-…-{n_L}"
         )
+    return network_of(args, sizes)
+
+
+def network_of(args: argparse.Namespace, sizes: tuple[int, ...]) -> Network:
+    """The network that the arguments describe, of these sizes."""
     output, cost = getattr(args, "output", None), getattr(args, "cost", None)
     partners = {c.output: c.name for c in COSTS.values() if c.output}
     if cost is None:

@@ -53,8 +53,13 @@ def main() -> int:
     with arguments.progress("steps", args.steps, args.quiet) as advance:
         for step, batch in enumerate(indices, start=1):
             x, y = jnp.asarray(data.x[batch]), jnp.asarray(data.y[batch])
-            agreements = [compare(args, net, params, x, y, name) for name in witnesses]
             C, gradients = value_and_grad(params, x, y)
+            if step > 1 and not bool(jnp.isfinite(C)):
+                raise ValueError(
+                    f"step {step}: the cost is {float(C)}; make --learning-rate smaller, got "
+                    f"{args.learning_rate:g}"
+                )
+            agreements = [compare(args, net, params, x, y, name) for name in witnesses]
             steps.append(summary(step, float(C), agreements))
             advance(line(steps[-1]))
             if not steps[-1]["ok"]:
@@ -83,7 +88,10 @@ def main() -> int:
                 "ok": ok,
                 "network": str(net),
                 "settings": {k: v for k, v in vars(args).items() if k != "json"},
-                "steps": steps,
+                "steps": [
+                    {k: report.number(v) if isinstance(v, float) else v for k, v in step.items()}
+                    for step in steps
+                ],
                 "last": last.to_dict(),
                 "pairs": {" / ".join(names): pair.to_dict() for names, pair in pairs.items()},
             },

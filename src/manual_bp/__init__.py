@@ -13,6 +13,8 @@ from manual_bp.backprop import (
     value_and_grad,
     weight_gradient,
 )
+from manual_bp.checking.convention import Convention
+from manual_bp.checking.diagnosis import Diagnosis, Finding, check, suggest_case
 from manual_bp.costs import Cost
 from manual_bp.network import Layer, Network
 from manual_bp.verification.agreement import Agreement, Row, compare
@@ -43,4 +45,9 @@ __all__ = [
     "compare",
     "Agreement",
     "Row",
+    "check",
+    "Convention",
+    "Diagnosis",
+    "Finding",
+    "suggest_case",
 ]

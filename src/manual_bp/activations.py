@@ -140,8 +140,9 @@ def _rounding_elu(z: Array, a: Array) -> tuple[Array, Array]:
 
 
 def _rounding_softplus(z: Array, a: Array) -> tuple[Array, Array]:
+    # σ′ = 1 − e⁻ᵃ, or eᶻ⁻ᵃ as autodiff has it: off by a's own rounding until a is z itself.
     e_a = 8 * (1 + jnp.abs(a))
-    return e_a, jnp.exp(-a) * e_a + 8  # σ′ = 1 − e⁻ᵃ
+    return e_a, jnp.exp(-a) * e_a + 8 + jnp.where(a < 40, jnp.abs(a), 0)
 
 
 def _rounding_silu(z: Array, a: Array) -> tuple[Array, Array]:
@@ -155,6 +156,13 @@ def _rounding_gelu(z: Array, a: Array) -> tuple[Array, Array]:
     # own rounding does to σ′.
     reach = jnp.where(jnp.abs(z) < 40, jnp.abs(z), 0)
     return 8 * jnp.abs(a) + 8 * reach, 20 + 0 * a
+
+
+def _rounding_gelu_tanh(z: Array, a: Array) -> tuple[Array, Array]:
+    # σ′ has ½z(1 − t²)u′ with t = tanh u: four units of t count ½|z|·2·4·u′. Beyond ±8 t is ±1.
+    e_a, e_s = _rounding_gelu(z, a)
+    reach = jnp.where(jnp.abs(z) < 8, jnp.abs(z), 0)
+    return e_a, e_s + 4 * reach * _GELU_SLOPE * (1 + 3 * _GELU_CUBIC * reach**2)
 
 
 def _rounding_softmax(z: Array, a: Array) -> tuple[Array, Array]:
@@ -210,7 +218,7 @@ gelu = Activation(
     "gelu", lambda z: z * _normal_cdf(z), _gelu_prime, init="he", rounding=_rounding_gelu
 )
 gelu_tanh = Activation(
-    "gelu_tanh", _gelu_tanh, _gelu_tanh_prime, init="he", rounding=_rounding_gelu
+    "gelu_tanh", _gelu_tanh, _gelu_tanh_prime, init="he", rounding=_rounding_gelu_tanh
 )
 softmax = Activation("softmax", _softmax, _no_derivative, "a", rounding=_rounding_softmax)
 

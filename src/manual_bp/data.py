@@ -8,17 +8,16 @@ import gzip
 import math
 import os
 import struct
-import tokenize
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from manual_bp.npz import Npz
 
 MAX_BYTES = 4 * 2**30
 """The most that one file may hold, and that the arrays of one source may take (4 GiB)."""
@@ -28,23 +27,6 @@ _UNSIGNED_BYTE = 0x08
 _finfo: Any = ml_dtypes.finfo  # numpy's, for ml_dtypes' types too; it is not annotated
 _MAX_NDIM = 8
 _PAIRS = (("x", "y"), ("x_test", "y_test"))
-# What zipfile, zlib and numpy's header reader raise on damaged bytes.
-_DAMAGE = (
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class Data(NamedTuple):
@@ -325,11 +307,8 @@ def _missing(present: Iterable[str]) -> list[str]:
 
 def _read_npz(path: str) -> dict[str, np.ndarray]:
     """The arrays x, y and, where there are both, x_test, y_test of a .npz file."""
-    with _intact(path, "a .npz file"):
-        archive = zipfile.ZipFile(path)
-    with archive:
-        members = [name for name in archive.namelist() if name.endswith(".npy")]
-        there = sorted(name.removesuffix(".npy") for name in members)
+    with Npz(path) as archive:
+        there = sorted(archive.names)
         if missing := _missing(there):
             raise ValueError(
                 f"{path}: expected the arrays x and y, and x_test and y_test or neither, got "
@@ -337,53 +316,12 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
             )
         arrays, total = {}, 0
         for key in (key for pair in _PAIRS for key in pair if key in there):
-            with _intact(path, key):
-                shape, in_columns, stored, start = _read_header(archive, f"{key}.npy")
-            if stored.kind not in "fiu":
-                what = "pickled objects" if stored.hasobject else f"dtype {stored}"
-                raise ValueError(
-                    f"{path}: expected {key} to hold real numbers, got {what}; "
-                    "save floats, uint8 pixels or integer labels"
-                )
-            size = math.prod(shape)
-            total += size * stored.itemsize
+            header = archive.header(key)
+            total += header.size
             if total > MAX_BYTES:
-                raise _too_large(path, f"{key} of the shape {shape}", total)
-            expected = start + size * stored.itemsize
-            claimed = archive.getinfo(f"{key}.npy").file_size
-            if min(shape, default=0) < 0 or expected != claimed:
-                raise _refusal(path, f"{expected} bytes of {key} for its shape {shape}", claimed)
-            with _intact(path, key):
-                entries = archive.read(f"{key}.npy")  # checks the checksum as well
-                arrays[key] = np.frombuffer(entries, stored, offset=start).reshape(
-                    shape, order="F" if in_columns else "C"
-                )
+                raise _too_large(path, f"{key} of the shape {header.shape}", total)
+            arrays[key] = archive.array(key, header)
     return arrays
-
-
-def _read_header(
-    archive: zipfile.ZipFile, name: str
-) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, column-major order, dtype and first entry's position of a .npy member."""
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    with archive.open(name) as member:
-        shape, in_columns, stored = readers[np.lib.format.read_magic(member)](member)
-        return shape, in_columns, stored, member.tell()
-
-
-@contextmanager
-def _intact(path: str, what: str) -> Iterator[None]:
-    """Says that a file is damaged, whatever its bytes made the readers raise."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ValueError(
-            f"{path}: expected {what} intact, got bytes that cannot be read "
-            f"({type(error).__name__}: {error}); write the file again with numpy.savez"
-        ) from error
 
 
 def _assemble(where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dtype) -> Data:

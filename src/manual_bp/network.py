@@ -33,7 +33,7 @@ class Layer(NamedTuple):
     b: Float[Array, " n"]
 
 
-Params = tuple[Layer, ...]
+Params = tuple[Layer, ...] | list[Layer]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Network:
 
     def __repr__(self) -> str:
         names = ", ".join(repr(activation.name) for activation in self.activations)
-        penalty = f", l2={self.l2:g}" if self.l2 else ""
+        penalty = f", l2={self.l2!r}" if self.l2 else ""
         return f"Network({self.sizes}, ({names},), {self.cost.name!r}{penalty})"
 
     def __str__(self) -> str:
@@ -228,7 +228,13 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
                 f"gradients: expected the structure, shapes and dtypes of params, {expected}, "
                 f"got {received}; pass those of value_and_grad(net)"
             )
-        if jnp.shape(eta) != () or not jnp.issubdtype(jnp.result_type(eta), jnp.floating):
+        numeric = isinstance(eta, (int, float, np.number, np.ndarray, jax.Array))
+        if (
+            not numeric
+            or jnp.shape(eta) != ()
+            or jnp.result_type(eta) == jnp.bool_
+            or jnp.issubdtype(jnp.result_type(eta), jnp.complexfloating)
+        ):
             raise TypeError(f"learning_rate: expected one real number, got {eta!r}")
         dtype = jnp.result_type(*jax.tree.leaves(params))
         return program(params, gradients, jnp.asarray(eta, dtype))
@@ -413,26 +419,26 @@ def _one_dtype(arrays: dict[str, Any], problems: Problems) -> None:
             )
 
 
-@jax.jit
-def _ranges(arrays: dict[str, Any]) -> dict[str, tuple[Array, Array, Array]]:
-    return {name: (jnp.isfinite(x).all(), x.min(), x.max()) for name, x in arrays.items()}
-
-
 def _numbers(net: Network, arrays: dict[str, Any], problems: Problems) -> None:
     if any(isinstance(array, jax.core.Tracer) for array in arrays.values()):
         return
-    ranges = jax.device_get(_ranges(arrays))
-    for argument, (finite, _, _) in ranges.items():
-        if not finite:
+    for argument, array in arrays.items():
+        if not _finite(array):
             problems.value(
                 f"{argument}: expected finite numbers, got NaN or Inf; "
                 f"find them with jnp.isfinite({argument[-1]})"
             )
     least, greatest = net.cost.targets
-    if "y" in ranges and ranges["y"][0]:
-        _, low, high = ranges["y"]
+    if "y" in arrays and (least, greatest) != (-math.inf, math.inf):
+        low, high = float(arrays["y"].min()), float(arrays["y"].max())
         if low < least or high > greatest:
             problems.value(
-                f"y: {net.cost} expects targets from {least} to {greatest}, got from "
-                f"{float(low):g} to {float(high):g}; for classes pass one-hot rows"
+                f"y: {net.cost} expects targets from {least} to {greatest}, got from {low:g} to "
+                f"{high:g}; for classes pass one-hot rows"
             )
+
+
+def _finite(array: Any) -> bool:
+    on_host = isinstance(array, np.ndarray) or all(d.platform == "cpu" for d in array.devices())
+    isfinite = np.isfinite if on_host else jnp.isfinite  # NumPy has nothing to compile
+    return bool(isfinite(np.asarray(array) if on_host else array).all())

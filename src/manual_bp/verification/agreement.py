@@ -1,7 +1,7 @@
 """compare: one record held against another, with a verdict for every equation of every layer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from manual_bp.verification.equations import (
 from manual_bp.witnesses.autodiff import autodiff
 from manual_bp.witnesses.numerical import numerical, numerical_with_error
 
+Numbers = np.ndarray[Any, Any]
 Record = Backprop
 Witness = Callable[[Network, Params, Any, Any], Backprop]
 
@@ -34,9 +35,11 @@ AGREES, DISAGREES, UNDECIDED, UNTESTED, NONFINITE = VERDICTS = (
     "untested",
     "nonfinite",
 )
+CLEAR = 16  # how many times its bound a quantity must be, for agreement to say something
 
 
-class Worst(NamedTuple):
+@dataclass(frozen=True)
+class Worst:
     """The element farthest from its truth, in bounds."""
 
     index: tuple[int, ...]
@@ -178,8 +181,8 @@ def compare(
     """
     check_call(net, params, x, y)
     batch = (net, params, x, y)
-    mine = _obtain("subject", subject, batch, precision)
-    theirs = _obtain("witness", witness, batch, precision)
+    mine = obtain("subject", subject, batch, precision)
+    theirs = obtain("witness", witness, batch, precision)
     misfits = {(row.quantity, row.layer): row for row in mine.misfits}
     if theirs.misfits:
         row = theirs.misfits[0]
@@ -195,8 +198,11 @@ def compare(
             mine.evidence,
             theirs.evidence,
         )
-    judged = jax.device_get(judged)
-    rows = [misfits.get((j.quantity, j.layer)) or _row(j, x.ndim == 1) for j in judged]
+    rows = [
+        misfits.get((equation.quantity, equation.layer))
+        or _row(equation, step, whole, one_example=x.ndim == 1)
+        for equation, step, whole in judged
+    ]
     if not any(row.verdict in (DISAGREES, NONFINITE) for row in rows):
         rows = [_end_to_end(row) for row in rows]
     return Agreement(tuple(rows), str(net), mine.name, theirs.name, mine.arithmetic.name)
@@ -205,7 +211,7 @@ def compare(
 # ── What is compared ─────────────────────────────────────────────────────────────────────────────
 
 
-class _Obtained(NamedTuple):
+class Obtained(NamedTuple):
     """A record in its place, the arithmetic that made it, and a row for each array that misfits."""
 
     name: str
@@ -214,7 +220,8 @@ class _Obtained(NamedTuple):
     misfits: list[Row]
 
 
-def _obtain(argument: str, source: Any, batch: tuple[Any, ...], precision: str | None) -> _Obtained:
+def obtain(argument: str, source: Any, batch: tuple[Any, ...], precision: str | None) -> Obtained:
+    """What a function gives for (net, params, x, y), or a record as it is, ready to be judged."""
     net, params, x, _ = batch
     name, record, error = "a record", source, None
     if callable(source):
@@ -227,11 +234,11 @@ def _obtain(argument: str, source: Any, batch: tuple[Any, ...], precision: str |
     if not isinstance(record, Backprop):
         what = "it to return a Backprop" if callable(source) else "a function or a Backprop"
         raise TypeError(f"{argument}: expected {what}, got {type(record).__name__}")
-    values, misfits = _in_place(net, x.shape[:-1], record)
+    values, misfits = in_place(net, x.shape[:-1], record)
     evidence = Evidence(
         jax.tree.map(np.ma.getdata, values, is_leaf=np.ma.isMaskedArray),
         jax.tree.map(_told, values, is_leaf=np.ma.isMaskedArray),
-        no_evidence(net) if error is None else _in_place(net, x.shape[:-1], error)[0],
+        no_evidence(net) if error is None else in_place(net, x.shape[:-1], error)[0],
     )
     # What its numbers are good for: the coarser of the parameters' format and its own.
     arrays = jax.tree.leaves(values, is_leaf=np.ma.isMaskedArray)
@@ -239,7 +246,7 @@ def _obtain(argument: str, source: Any, batch: tuple[Any, ...], precision: str |
     made_by_jax = [array for array in arrays if isinstance(array, jax.Array)]
     platform = next(iter(made_by_jax[0].devices())).platform if made_by_jax else "numpy"
     arithmetic = arithmetic_of(dtype.name, precision=precision, platform=platform)
-    return _Obtained(name, evidence, arithmetic, misfits)
+    return Obtained(name, evidence, arithmetic, misfits)
 
 
 def _told(array: Any) -> Any:
@@ -250,7 +257,7 @@ def _coarseness(dtype: Any) -> float:
     return float(jnp.finfo(dtype).eps)
 
 
-def _in_place(net: Network, batch: tuple[int, ...], record: Record) -> tuple[Record, list[Row]]:
+def in_place(net: Network, batch: tuple[int, ...], record: Record) -> tuple[Record, list[Row]]:
     """The record with each array in its place, as a batch, or None; a row for each misfit."""
     misfits: list[Row] = []
 
@@ -269,7 +276,11 @@ def _in_place(net: Network, batch: tuple[int, ...], record: Record) -> tuple[Rec
     def place(quantity: str, layer: int, array: Any, expected: tuple[int, ...]) -> Any:
         if array is None:
             return None
-        array = array if hasattr(array, "dtype") else np.asarray(array)
+        if not hasattr(array, "dtype"):
+            try:
+                array = np.asarray(array)
+            except ValueError:  # nested lists of unequal lengths
+                array = np.asarray(None)
         if array.shape != expected:
             note = f"expected shape {expected}, got {array.shape}"
         elif not jnp.issubdtype(array.dtype, jnp.floating):
@@ -281,10 +292,17 @@ def _in_place(net: Network, batch: tuple[int, ...], record: Record) -> tuple[Rec
 
     def places(quantity: str, shapes: dict[int, tuple[int, ...]]) -> tuple[Any, ...]:
         arrays = getattr(record, quantity)
-        arrays = (None,) * len(shapes) if arrays is None else tuple(arrays)
-        if len(arrays) != len(shapes):
-            note = f"expected {len(shapes)} arrays, one a layer, got {len(arrays)}"
-            refuse(quantity, max(shapes), (), note)
+        arrays = (None,) * len(shapes) if arrays is None else arrays
+        if np.iterable(arrays):
+            arrays = tuple(arrays)
+        if not isinstance(arrays, tuple) or len(arrays) != len(shapes):
+            count = len(arrays) if isinstance(arrays, tuple) else type(arrays).__name__
+            refuse(
+                quantity,
+                max(shapes),
+                (),
+                f"expected {len(shapes)} arrays, one a layer, got {count}",
+            )
             arrays = (None,) * len(shapes)
         return tuple(
             place(quantity, l, array, shape)
@@ -304,24 +322,9 @@ def _in_place(net: Network, batch: tuple[int, ...], record: Record) -> tuple[Rec
     ), misfits
 
 
-# ── The judging, as one compiled program ─────────────────────────────────────────────────────────
+# ── The judging ──────────────────────────────────────────────────────────────────────────────────
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _Judged:
-    """An equation's numbers; the names are part of the program, not arrays."""
-
-    equation: str = field(metadata={"static": True})
-    quantity: str = field(metadata={"static": True})
-    layer: int = field(metadata={"static": True})
-    missing: tuple[str, ...] = field(metadata={"static": True})
-    shape: tuple[int, ...] = field(metadata={"static": True})
-    step: dict[str, Array] | None  # against the truth; None where the subject gives nothing
-    whole: dict[str, Array] | None  # against the witness, end to end
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
 def _judge(
     net: Network,
     subject: Arithmetic,
@@ -331,13 +334,12 @@ def _judge(
     y: Array,
     own: Evidence,
     reference: Evidence,
-) -> list[_Judged]:
-    """Every equation's numbers. `witness` is None for one whose own rounding is not in question."""
-    params, x, y, own, reference = jax.tree.map(
-        lambda array: array if array.dtype == bool else array.astype(jnp.float64),
-        (params, x, y, own, reference),
-    )
-    judged = []
+) -> list[tuple[Equation, dict[str, Any] | None, dict[str, Any] | None]]:
+    """Every equation, with its numbers against its truth and, end to end, against the witness.
+
+    `witness` is None for one whose own rounding is not in question.
+    """
+    params, x, y, own, reference = jax.tree.map(double, (params, x, y, own, reference))
     nothing = Evidence(*3 * (no_evidence(net),))
     # What rounding alone can do from x to each quantity, in the arithmetic of both.
     reach: list[Array | None] = [None] * (2 + 5 * net.depth)
@@ -350,115 +352,140 @@ def _judge(
                 strict=True,
             )
         ]
+    judged, numbers = [], []
     for equation, limit in zip(equations(net, subject, params, x, y, own), reach, strict=True):
         got, told, error = own.of(equation.quantity, equation.layer)
         expected, told_too, its_error = reference.of(equation.quantity, equation.layer)
         step = whole = None
         if got is not None:
-            step = _against_truth(equation, got, told, error)
+            truth, bound, otherwise, terms = equation[3:7]
+            step = (truth, bound, otherwise, terms, got, told, error)
             if expected is not None:
-                told = told if told_too is None else told_too if told is None else told & told_too
-                for stated in (error, its_error):
-                    limit = limit if stated is None or limit is None else limit + stated
-                whole = _against_witness(got, expected, told, limit, subject)
-        judged.append(
-            _Judged(
-                equation.name,
-                equation.quantity,
-                equation.layer,
-                equation.missing,
-                equation.truth.shape,
-                step,
-                whole,
-            )
+                whole = (got, expected, (told, told_too), limit, (error, its_error))
+        judged.append(equation)
+        numbers.append((step, whole))
+    return [
+        (
+            equation,
+            None if step is None else _against_truth(*step),
+            None if whole is None else _against_witness(subject, *whole),
         )
-    return judged
+        for equation, (step, whole) in zip(judged, jax.device_get(numbers), strict=True)
+    ]
+
+
+def double(array: Any) -> Any:
+    """In float64, unless it is a mask."""
+    return array if array.dtype in (bool, jnp.float64) else array.astype(jnp.float64)
+
+
+# Counting and comparing is NumPy's: there is nothing to compile for a network that is new.
 
 
 def _against_truth(
-    equation: Equation, got: Array, told: Array | None, error: Array | None
-) -> dict[str, Array]:
-    truth, bound = equation.truth, equation.bound
+    truth: Numbers,
+    bound: Numbers,
+    otherwise: tuple[Numbers, Numbers] | None,
+    terms: tuple[Numbers, ...],
+    got: Numbers,
+    told: Numbers | None,
+    error: Numbers | None,
+) -> dict[str, Any]:
     if error is not None:
         bound = bound + error
-    off = jnp.abs(got - truth)
-    if equation.otherwise is not None:
-        other = jnp.abs(got - equation.otherwise)
-        truth = jnp.where(other < off, equation.otherwise, truth)
-        off = jnp.minimum(off, other)
+    # γₙ is infinite for a long sum in a short format; times 0 it makes no claim either.
+    bound = np.where(np.isnan(bound), np.inf, bound)
+    shows = _shows(truth, bound, terms)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        off = np.abs(got - truth)
+    if otherwise is not None and (off > bound).any():
+        value, slack = otherwise
+        nearer = _over(np.abs(got - value), slack) < _over(off, bound)
+        truth, bound = np.where(nearer, value, truth), np.where(nearer, slack, bound)
+        off = np.abs(got - truth)
     if told is not None:
-        off = jnp.where(told, off, 0)
-    ratio = jnp.where(off == 0, 0, off / bound)
-    finite = jnp.isfinite(got) & jnp.isfinite(truth)
-    worst = jnp.argmax(jnp.where(finite, ratio, jnp.inf))
-    hidden = (bound >= jnp.abs(truth)) & (truth != 0) & (ratio <= 1)
+        off = np.where(told, off, 0)
+    ratio = _over(off, bound)
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)  # NaN is as wrong as can be
+    worst = int(np.argmax(ratio))
     return {
-        "finite": finite.all(),
-        "zero": (truth == 0).all(),
-        "shows": _shows(equation, bound),
-        "ratio": ratio.ravel()[worst],
+        "finite": bool(np.isfinite(off).all()),
+        "zero": not truth.any(),
+        "shows": shows,
+        "ratio": float(ratio.flat[worst]),
         "worst": worst,
-        "got": got.ravel()[worst],
-        "expected": truth.ravel()[worst],
-        "wrong": (ratio > 1).sum(),
-        "undecided": hidden.sum(),
-        "told": jnp.asarray(got.size) if told is None else told.sum(),
+        "got": float(got.flat[worst]),
+        "expected": float(truth.flat[worst]),
+        "wrong": int(np.count_nonzero(ratio > 1)),
+        "undecided": int(np.count_nonzero((bound >= np.abs(truth)) & (truth != 0) & (ratio <= 1))),
+        "told": got.size if told is None else int(np.count_nonzero(told)),
     }
 
 
-def _shows(equation: Equation, bound: Array) -> Array:
-    """Whether a mistake would show: the bound is less than half of the value.
+def _over(off: Numbers, bound: Numbers) -> Numbers:
+    """A difference as a fraction of its bound: 0 for none, infinite where none is allowed."""
+    with np.errstate(invalid="ignore"):  # infinity over infinity
+        return np.divide(
+            off, bound, out=np.where(off == 0, 0.0, np.inf), where=(bound > 0) & (off != 0)
+        )
 
-    Half, since that is what the least of the usual wrong factors (½, 2, −1, m) changes. It holds
-    of every unit and every example (each row and column of the array), since a mistake may touch
-    one alone, and somewhere of each term that the equation adds, such as a bias or the penalty.
+
+def _shows(truth: Numbers, bound: Numbers, terms: tuple[Numbers, ...]) -> bool:
+    """Whether a mistake would show: the bounds add up to less than a sixteenth of the values.
+
+    And each term that the equation adds, such as a bias or the penalty, stands out somewhere.
     """
-    size = jnp.abs(equation.truth)
-    shows = jnp.asarray(True)
-    for axis in (0, 1) if size.ndim == 2 else (None,):
-        total = size.sum(axis=axis)
-        shows &= ((2 * bound.sum(axis=axis) < total) | (total == 0)).all()
-    for term in equation.terms:
-        shows &= (2 * bound < jnp.abs(term)).any() | (term == 0).all()
-    return shows
+    if not CLEAR * bound.sum() < np.abs(truth).sum():
+        return False
+    return all(bool((2 * bound < np.abs(term)).any()) or not term.any() for term in terms)
 
 
 def _against_witness(
-    got: Array, expected: Array, told: Array | None, limit: Array | None, arithmetic: Arithmetic
-) -> dict[str, Array]:
-    off = jnp.abs(got - expected)
-    if told is not None:
-        off = jnp.where(told, off, 0)
-    size = jnp.maximum(jnp.abs(got), jnp.abs(expected))
-    _, exponent = jnp.frexp(jnp.maximum(size, arithmetic.tiny))
-    last_place = jnp.ldexp(2 * arithmetic.u, exponent - 1)
-    numbers = {
-        "finite": jnp.isfinite(expected).all(),
-        "abs": off.max(),
-        "rel": jnp.where(off == 0, 0, off / size).max(),
-        "ulp": (off / last_place).max(),
+    arithmetic: Arithmetic,
+    got: Numbers,
+    expected: Numbers,
+    told: tuple[Numbers | None, Numbers | None],
+    limit: Numbers | None,
+    errors: tuple[Numbers | None, Numbers | None],
+) -> dict[str, Any]:
+    for part in told:
+        if part is not None:
+            got, expected = np.where(part, got, 0), np.where(part, expected, 0)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        off = np.abs(got - expected)
+    size = np.maximum(np.abs(got), np.abs(expected))
+    _, exponent = np.frexp(np.maximum(size, arithmetic.tiny))
+    last_place = np.ldexp(2 * arithmetic.u, exponent - 1)
+    found = {
+        "finite": bool(np.isfinite(expected).all()),
+        "abs": float(off.max()),
+        "rel": float(_over(off, size).max()),
+        "ulp": float((off / last_place).max()),
     }
     if limit is not None:
-        numbers["limit"] = jnp.where(off == 0, 0, off / limit).max()
-    return numbers
+        limit = limit + sum(error for error in errors if error is not None)
+        found["limit"] = float(_over(off, np.where(np.isnan(limit), np.inf, limit)).max())
+    return found
 
 
 # ── The verdicts ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _row(judged: _Judged, one_example: bool) -> Row:
-    shape = judged.shape
-    if one_example and judged.quantity in ("z", "a", "delta"):
+def _row(
+    equation: Equation,
+    step: dict[str, Any] | None,
+    whole: dict[str, Any] | None,
+    *,
+    one_example: bool,
+) -> Row:
+    shape = equation.truth.shape
+    if one_example and equation.quantity in ("z", "a", "delta"):
         shape = shape[1:]
-    names = (judged.equation, judged.quantity, judged.layer, shape)
-    step, whole = judged.step, judged.whole
+    row = partial(Row, equation.name, equation.quantity, equation.layer, shape)
     if step is None:
-        return Row(*names, *(None,) * 4, 0.0, None, UNTESTED, 0, 0, 0, "not given")
-    differences = [
-        None if whole is None or k not in whole else float(whole[k])
-        for k in ("abs", "rel", "ulp", "limit")
-    ]
-    if not step["finite"] or (whole is not None and not whole["finite"]):
+        return row(None, None, None, None, 0.0, None, UNTESTED, 0, 0, 0, "not given")
+    whole = whole or {}
+    if not (step["finite"] and whole.get("finite", True)):
         verdict = NONFINITE
     elif step["ratio"] > 1:
         verdict = DISAGREES
@@ -469,21 +496,22 @@ def _row(judged: _Judged, one_example: bool) -> Row:
     else:
         verdict = UNDECIDED
     notes = []
-    if judged.missing:
-        notes.append(f"{' and '.join(judged.missing)} not given: the witness's taken")
-    untold = int(np.prod(shape)) - int(step["told"])
-    if untold:
+    if equation.missing:
+        notes.append(f"{' and '.join(equation.missing)} not given: the truth taken")
+    if untold := int(np.prod(shape)) - step["told"]:
         notes.append(f"{untold} values not told")
-    index = tuple(map(int, np.unravel_index(int(step["worst"]), shape)))
-    return Row(
-        *names,
-        *differences,
-        float(step["ratio"]),
-        Worst(index, float(step["got"]), float(step["expected"])),
+    index = tuple(map(int, np.unravel_index(step["worst"], shape)))
+    return row(
+        whole.get("abs"),
+        whole.get("rel"),
+        whole.get("ulp"),
+        whole.get("limit"),
+        step["ratio"],
+        Worst(index, step["got"], step["expected"]),
         verdict,
-        int(step["told"]),
-        int(step["wrong"]),
-        int(step["undecided"]),
+        step["told"],
+        step["wrong"],
+        step["undecided"],
         "; ".join(notes),
     )
 

@@ -16,7 +16,8 @@ do through the equation's derivative.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,10 @@ from manual_bp.costs import Cost, binary_cross_entropy, cross_entropy, quadratic
 from manual_bp.network import Network, Params
 
 FLOAT64_ROUNDOFF = 2.0**-53
+
+
+# Each equation is a compiled program of its own: layers of one shape share it, and there is little
+# to compile for a network that is new.
 
 
 class Arithmetic(NamedTuple):
@@ -55,15 +60,19 @@ class Arithmetic(NamedTuple):
         nu = n * (self.accumulator if u is None else u)
         return nu / (1 - nu) if nu < 1 else float("inf")
 
-    def of_product(self, absolute: Array, value: Array, n: int) -> Array:
+    def of_product(
+        self, absolute: Array, value: Array, n: int, spread: Array | float = 0.0
+    ) -> Array:
         """The bound of a matrix product of length n, given Σ|aᵢ||bᵢ| and the product.
 
         Each factor is read with a relative error `product`, so a term is off by at most
-        2p + p²; the sum adds γₙ of it all; storing it rounds once more.
+        2p + p²; the sum adds γₙ of it all; storing it rounds once more. `spread` is what the
+        factors' own uncertainty does to the product, and so to what is rounded here.
         """
         read = self.product * (2 + self.product)
         factor = read + self.gamma(n) * (1 + read)
-        return factor * absolute + self.u * (1 + factor) * jnp.abs(value) + n * self.tiny
+        stored = self.u * (1 + factor) * (jnp.abs(value) + spread)
+        return spread + factor * (absolute + spread) + stored + n * self.tiny
 
 
 def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithmetic:
@@ -87,7 +96,12 @@ def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithm
     product, name = 0.0, dtype
     if dtype == "float32" and platform in ("gpu", "tpu"):
         passes = {
-            "gpu": {"highest": 0.0, "float32": 0.0, "bfloat16": 2.0**-8},
+            "gpu": {
+                "highest": 0.0,
+                "float32": 0.0,
+                "bfloat16": 2.0**-8,
+                "BF16_BF16_F32": 2.0**-8,
+            },
             "tpu": {"highest": 2.0**-22, "float32": 2.0**-22, "high": 2.0**-14},
         }[platform]
         coarsest = {"gpu": 2.0**-10, "tpu": 2.0**-8}[platform]
@@ -106,11 +120,10 @@ def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithm
 
 
 class Known(NamedTuple):
-    """An array to compute with, how far it may be off, and whether it is the subject's own."""
+    """An array to compute with, and how far it may be off (None: not at all)."""
 
     value: Array
     error: Array | None
-    own: bool
 
 
 class Evidence(NamedTuple):
@@ -136,8 +149,9 @@ class Evidence(NamedTuple):
 
 def no_evidence(net: Network) -> Backprop:
     """A record that gives nothing."""
-    none = (None,) * net.depth
-    return Backprop(None, none, (None, *none), none, none, none)
+    none: Any = (None,) * net.depth
+    nothing: Any = None
+    return Backprop(nothing, none, (nothing, *none), none, none, none)
 
 
 class Equation(NamedTuple):
@@ -149,8 +163,8 @@ class Equation(NamedTuple):
         layer: l = 1…L; 0 for a⁰ = x; L for the cost.
         truth: autodiff of this one step, in float64.
         bound: the most that a right computation may differ, element by element.
-        otherwise: what would be as right, because σ′ may be had from the subject's own a where
-            that is not σ of its own z (which is another equation's mistake), or None.
+        otherwise: what would be as right, and its bound: σ′ may be had from the subject's own a,
+            where that is not σ of its own z (which is another equation's mistake). Or None.
         terms: parts of the equation (a bias, the l2 penalty) that must show above the bound before
             agreement says anything about them.
         missing: the inputs that the subject did not give, by name.
@@ -161,7 +175,7 @@ class Equation(NamedTuple):
     layer: int
     truth: Array
     bound: Array
-    otherwise: Array | None
+    otherwise: tuple[Array, Array] | None
     terms: tuple[Array, ...]
     missing: tuple[str, ...]
 
@@ -187,82 +201,88 @@ def equations(
     z: dict[int, Known] = {}
     a: dict[int, Known] = {}
     delta: dict[int, Known] = {}
+    strange: dict[int, Any] = {}  # the examples whose own a is not σ of their own z
 
     def known(equation: Equation) -> Known:
         value, told, error = own.of(equation.quantity, equation.layer)
         if value is None:
-            return Known(equation.truth, equation.bound, False)
+            return Known(equation.truth, equation.bound)
         if ar.excess:
             error = ar.excess * jnp.abs(value) + (0 if error is None else error)
         if told is None:
-            return Known(value, error, True)
+            return Known(value, error)
         return Known(
             jnp.where(told, value, equation.truth),
             jnp.where(told, 0 if error is None else error, equation.bound),
-            True,
         )
 
-    def missing(**inputs: Known) -> tuple[str, ...]:
-        return tuple(name for name, quantity in inputs.items() if not quantity.own)
+    def missing(**inputs: int) -> tuple[str, ...]:
+        return tuple(f"{name}{l}" for name, l in inputs.items() if own.of(name, l)[0] is None)
 
     equation = Equation("forward", "a", 0, x, jnp.zeros_like(x), None, (), ())
     yield equation
     a[0] = known(equation)
 
-    for l, (W, b) in enumerate(params, start=1):
-        truth, bound = input_sum(ar, W, b, a[l - 1])
-        inputs = missing(**{f"a{l - 1}": a[l - 1]})
-        equation = Equation("forward", "z", l, truth, bound, None, (b,), inputs)
+    W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
+    for l in net.layers:
+        truth, bound = input_sum(ar, W[l], b[l], a[l - 1])
+        inputs = missing(a=l - 1)
+        equation = Equation("forward", "z", l, truth, bound, None, (b[l],), inputs)
         yield equation
         z[l] = known(equation)
 
         truth, bound = activation(ar, net.sigma(l), z[l])
-        equation = Equation("forward", "a", l, truth, bound, None, (), missing(**{f"z{l}": z[l]}))
+        equation = Equation("forward", "a", l, truth, bound, None, (), missing(z=l))
         yield equation
         a[l] = known(equation)
+        strange[l] = own.of("a", l)[0] is not None and (
+            jnp.abs(a[l].value - truth) > bound + (0 if a[l].error is None else a[l].error)
+        ).any(axis=-1, keepdims=True)
 
     L = net.depth
     truth, bound = cost(ar, net, params, z[L], a[L], y)
-    read = {f"z{L}": z[L]} if net.cost.of == "z" else {f"a{L}": a[L]}
     terms = (penalty(net.l2, params),) if net.l2 else ()
-    yield Equation("cost", "cost", L, truth, bound, None, terms, missing(**read))
+    yield Equation("cost", "cost", L, truth, bound, None, terms, missing(**{net.cost.of: L}))
 
     for l in range(L, 0, -1):
         if l == L:
-            truth, bound, otherwise = output_error(ar, net.cost, net.sigma(L), z[L], a[L], y)
-            inputs = missing(**{f"z{L}": z[L]})
+            truth, bound, otherwise = output_error(
+                ar, net.cost, net.sigma(L), z[L], own.of("a", L)[0], strange[L], y
+            )
+            inputs = missing(z=L)
             equation = Equation("BP1", "delta", L, truth, bound, otherwise, (), inputs)
         else:
             truth, bound, otherwise = inner_error(
-                ar, net.sigma(l), params[l].W, delta[l + 1], z[l], a[l]
+                *(ar, net.sigma(l), params[l].W, delta[l + 1], z[l]),
+                *(own.of("a", l)[0], strange[l]),
             )
-            inputs = missing(**{f"delta{l + 1}": delta[l + 1], f"z{l}": z[l]})
+            inputs = (*missing(delta=l + 1), *missing(z=l))
             equation = Equation("BP2", "delta", l, truth, bound, otherwise, (), inputs)
         yield equation
         delta[l] = known(equation)
 
         truth, bound = bias_gradient(ar, delta[l])
-        inputs = missing(**{f"delta{l}": delta[l]})
+        inputs = missing(delta=l)
         yield Equation("BP3", "db", l, truth, bound, None, (), inputs)
 
-        W = params[l - 1].W
-        truth, bound = weight_gradient(ar, W, net.l2, delta[l], a[l - 1])
-        inputs = missing(**{f"delta{l}": delta[l], f"a{l - 1}": a[l - 1]})
-        terms = (net.l2 * W,) if net.l2 else ()
+        truth, bound = weight_gradient(ar, net.l2, W[l], delta[l], a[l - 1])
+        inputs = missing(delta=l, a=l - 1)
+        terms = (net.l2 * W[l],) if net.l2 else ()
         yield Equation("BP4", "dW", l, truth, bound, None, terms, inputs)
 
 
+@partial(jax.jit, static_argnums=(0,))
 def input_sum(ar: Arithmetic, W: Array, b: Array, a_prev: Known) -> tuple[Array, Array]:
     """zˡ = Wˡ aˡ⁻¹ + bˡ: the product's bound, the rounding of adding b, and |W| times a's error."""
     product = a_prev.value @ W.T
     z = product + b
-    bound = ar.of_product(jnp.abs(a_prev.value) @ jnp.abs(W.T), product, W.shape[1])
-    bound += ar.u * (jnp.abs(z) + bound)
-    if a_prev.error is not None:
-        bound += a_prev.error @ jnp.abs(W.T)
-    return z, bound
+    spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
+    absolute = jnp.abs(a_prev.value) @ jnp.abs(W.T)
+    bound = ar.of_product(absolute, product, W.shape[1], spread)
+    return z, bound + ar.u * (jnp.abs(z) + bound)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def activation(ar: Arithmetic, sigma: Activation, z: Known) -> tuple[Array, Array]:
     """aˡ = σ(zˡ): σ's own rounding (see `Activation.rounding`), and what z's error does to it."""
     a = sigma.sigma(z.value)
@@ -270,6 +290,7 @@ def activation(ar: Arithmetic, sigma: Activation, z: Known) -> tuple[Array, Arra
     return a, bound + _spread(sigma.sigma, z, elementwise=sigma is not softmax)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def cost(
     ar: Arithmetic, net: Network, params: Params, z: Known, a: Known, y: Array
 ) -> tuple[Array, Array]:
@@ -292,7 +313,8 @@ def cost(
         weights = sum(W.size for W, b in params)
         added = penalty(net.l2, params)
         truth += added
-        bound += (ar.gamma(weights) + 4 * ar.u) * added + ar.u * jnp.abs(truth)
+        # Each layer's sum may be stored before it is added to the others'.
+        bound += (ar.gamma(weights) + (4 + net.depth) * ar.u) * added + ar.u * jnp.abs(truth)
     return truth, bound
 
 
@@ -301,9 +323,16 @@ def penalty(l2: float, params: Params) -> Array:
     return l2 / 2 * sum(jnp.sum(W**2) for W, b in params)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def output_error(
-    ar: Arithmetic, cost: Cost, sigma: Activation, z: Known, a: Known, y: Array
-) -> tuple[Array, Array, Array | None]:
+    ar: Arithmetic,
+    cost: Cost,
+    sigma: Activation,
+    z: Known,
+    own_a: Array | None,
+    strange: Array,
+    y: Array,
+) -> tuple[Array, Array, tuple[Array, Array] | None]:
     """BP1: the rounding of a and of ∇ₐC, carried through σ′ or, for softmax, its Jacobian.
 
     Where σ′ cancels, δᴸ is a difference of a (times Σy) and y: a's error and four roundings of
@@ -316,14 +345,10 @@ def output_error(
 
     truth = jax.grad(C)(z.value)
     a_of_z, e_a = activation(ar, sigma, z)
-    # The subject's a, rather than σ(z), may have been read: as far from σ(z) as a right one is.
-    otherwise = None
     if cost.delta is not None:
         off = ar.u * rounding_of_cost(cost, z.value, a_of_z, y)[1]
         _, through = jax.jvp(lambda a: cost.delta(a, y), (a_of_z,), (e_a,))
         bound = off + jnp.abs(through) + ar.gamma(n) * jnp.abs(a_of_z) * _total(y)
-        if a.own:
-            otherwise = cost.delta(a.value, y) / m
     else:
         g = cost.gradient(a_of_z, y)
         _, through = jax.jvp(lambda a: cost.gradient(a, y), (a_of_z,), (e_a,))
@@ -337,53 +362,87 @@ def output_error(
             prime, e_prime = derivative(ar, sigma, z)
             bound = (jnp.abs(prime) + e_prime) * e_g + jnp.abs(g) * e_prime
             bound += 3 * ar.u * jnp.abs(g * prime)
-        if a.own:
-            otherwise = sigma.pull_back(cost.gradient(a.value, y) / m, z.value, a.value)
-    return truth, bound / m + 2 * ar.u * jnp.abs(truth) + (1 + 1 / m) * ar.tiny, otherwise
+    bound = bound / m + 2 * ar.u * jnp.abs(truth) + (1 + 1 / m) * ar.tiny
+    if own_a is None:
+        return truth, bound, None
+    value, slack = _from_own_a(ar, cost, sigma, z, own_a, y)
+    return truth, bound, (jnp.where(strange, value, truth), jnp.where(strange, slack, bound))
 
 
+def _from_own_a(
+    ar: Arithmetic, cost: Cost, sigma: Activation, z: Known, a: Array, y: Array
+) -> tuple[Array, Array]:
+    """BP1 from the subject's own a: some sixteen roundings of each term."""
+    m, n = y.shape
+    terms = jnp.abs(a) * _total(y) + jnp.abs(a) + jnp.abs(y)
+    if cost.delta is not None:
+        value, size = cost.delta(a, y) / m, terms / m
+    elif sigma is softmax:
+        value = sigma.pull_back(cost.gradient(a, y) / m, z.value, a)
+        size = jnp.abs(a) * (terms + (jnp.abs(a) * terms).sum(axis=-1, keepdims=True)) / m
+    else:
+        value = sigma.pull_back(cost.gradient(a, y) / m, z.value, a)
+        size = terms / m * (1 + a * a + jnp.abs(sigma.derivative(z.value, a)))
+    return value, (ar.gamma(n) + 16 * ar.u) * (size + jnp.abs(value)) + 2 * ar.tiny
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def inner_error(
-    ar: Arithmetic, sigma: Activation, W_next: Array, delta_next: Known, z: Known, a: Known
-) -> tuple[Array, Array, Array | None]:
+    ar: Arithmetic,
+    sigma: Activation,
+    W_next: Array,
+    delta_next: Known,
+    z: Known,
+    own_a: Array | None,
+    strange: Array,
+) -> tuple[Array, Array, tuple[Array, Array] | None]:
     """BP2: with P = (Wˡ⁺¹)ᵀδˡ⁺¹, P's bound times |σ′|, |P| times σ′'s, and one rounding more."""
     P, S = _pull_through_weights(W_next, delta_next.value)
-    e_P = ar.of_product(S, P, W_next.shape[0])
-    if delta_next.error is not None:
-        e_P += delta_next.error @ jnp.abs(W_next)
+    spread = 0.0 if delta_next.error is None else delta_next.error @ jnp.abs(W_next)
+    e_P = ar.of_product(S, P, W_next.shape[0], spread)
     _, pull = jax.vjp(sigma.sigma, z.value)
     (truth,) = pull(P)
     prime, e_prime = derivative(ar, sigma, z)
     bound = (jnp.abs(prime) + e_prime) * e_P + jnp.abs(P) * e_prime
     bound += 2 * ar.u * (jnp.abs(truth) + bound) + ar.tiny
-    otherwise = P * sigma.sigma_prime(a.value) if sigma.of == "a" and a.own else None
+    otherwise = None
+    if sigma.of == "a" and own_a is not None:
+        prime = sigma.sigma_prime(own_a)
+        e_prime = 16 * ar.u * (1 + own_a * own_a)
+        slack = (jnp.abs(prime) + e_prime) * e_P + jnp.abs(P) * e_prime
+        slack += 2 * ar.u * jnp.abs(P * prime) + ar.tiny
+        otherwise = jnp.where(strange, P * prime, truth), jnp.where(strange, slack, bound)
     return truth, bound, otherwise
 
 
+@partial(jax.jit, static_argnums=(0,))
 def bias_gradient(ar: Arithmetic, delta: Known) -> tuple[Array, Array]:
     """BP3: a sum of m numbers, γₘ Σ|δ|, stored once."""
     m, n = delta.value.shape
     _, pull = jax.vjp(lambda b: jnp.broadcast_to(b, (m, n)), jnp.zeros(n))
     (truth,) = pull(delta.value)
-    bound = ar.gamma(m) * jnp.abs(delta.value).sum(axis=0) + ar.u * jnp.abs(truth) + m * ar.tiny
-    if delta.error is not None:
-        bound += delta.error.sum(axis=0)
-    return truth, bound
+    spread = 0.0 if delta.error is None else delta.error.sum(axis=0)
+    bound = spread + ar.gamma(m) * (jnp.abs(delta.value).sum(axis=0) + spread)
+    return truth, bound + ar.u * (jnp.abs(truth) + bound) + m * ar.tiny
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def weight_gradient(
-    ar: Arithmetic, W: Array, l2: float, delta: Known, a_prev: Known
+    ar: Arithmetic, l2: float, W: Array, delta: Known, a_prev: Known
 ) -> tuple[Array, Array]:
     """BP4: a product of length m, and the penalty's two roundings and one sum."""
     m = delta.value.shape[0]
     _, pull = jax.vjp(lambda W: a_prev.value @ W.T, W)
     (product,) = pull(delta.value)
     size_delta, size_a = jnp.abs(delta.value), jnp.abs(a_prev.value)
-    bound = ar.of_product(size_delta.T @ size_a, product, m)
+    absolute = size_delta.T @ size_a
+    spread: Array | float = 0.0
     if delta.error is not None:
-        bound += delta.error.T @ size_a
+        spread += delta.error.T @ size_a
         size_delta += delta.error
     if a_prev.error is not None:
-        bound += size_delta.T @ a_prev.error
+        spread += size_delta.T @ a_prev.error
+    bound = ar.of_product(absolute, product, m, spread)
     truth = product
     if l2:
         truth += jax.grad(lambda W: l2 / 2 * jnp.sum(W**2))(W)
@@ -457,14 +516,18 @@ def _pull_through_weights(W: Array, delta: Array) -> tuple[Array, Array]:
 
 
 def _spread(f: Callable[[Array], Array], z: Known, elementwise: bool = True) -> Array | float:
-    """How far f(z) may move when z does by its error: f at both ends, or its Jacobian's reach."""
+    """How far f(z) may move when z does by its error, or softmax's Jacobian's reach.
+
+    Far from 0 f is monotone, and both ends tell. Near 0 so do steps of ¼ between them: there σ and
+    σ′ have their extremes, such as sigmoid's σ′ at 0. A user's own f is taken to be such a one.
+    """
     if z.error is None:
         return 0.0
     middle = f(z.value)
     if elementwise:
-        return jnp.maximum(
-            jnp.abs(f(z.value + z.error) - middle), jnp.abs(f(z.value - z.error) - middle)
-        )
+        steps = jnp.array([-jnp.inf, *(t / 4 for t in range(-10, 11)), jnp.inf])
+        points = jnp.clip(steps[:, None, None], z.value - z.error, z.value + z.error)
+        return jnp.abs(f(points) - middle).max(axis=0)
     # softmax: |aⱼ([j=k] − aₖ)| eₖ, summed over k, and doubled for what a first derivative leaves.
     reach = middle * (z.error + (middle * z.error).sum(axis=-1, keepdims=True))
     return 2 * reach

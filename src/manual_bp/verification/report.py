@@ -50,9 +50,11 @@ def text(agreement: Agreement, *, colour: bool = False) -> str:
     """A table of at most 100 columns, a sentence for each disagreement, and the totals."""
     cells = [_HEADINGS, *(_cells(row) for row in agreement.rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(_HEADINGS))]
-    lines = [f"{agreement.network}: {agreement.subject} against {agreement.witness}"]
-    lines.append(f"arithmetic: {agreement.arithmetic}")
-    lines.append("")
+    lines = [
+        textwrap.fill(f"{agreement.network}: {agreement.subject} against {agreement.witness}", 100),
+        f"arithmetic: {agreement.arithmetic}",
+        "",
+    ]
     for i, line in enumerate(cells):
         padded = [
             cell.ljust(width) if column in _LEFT else cell.rjust(width)
@@ -104,7 +106,8 @@ def totals(agreement: Agreement) -> str:
     undecided = f", {hidden:,} of them too small beside rounding to decide" if hidden else ""
     return (
         f"{agreement.values:,} values compared, {agreement.values - agreement.wrong:,} within "
-        f"their bound{undecided}; the worst is {bounds(agreement.worst.bound_ratio)} off. Rows: {counts}."
+        f"their bound{undecided}; the worst is {bounds(agreement.worst.bound_ratio)} off. "
+        f"Rows: {counts}."
     )
 
 
@@ -143,17 +146,17 @@ def to_dict(agreement: Agreement) -> dict[str, Any]:
                 "quantity": row.quantity,
                 "layer": row.layer,
                 "shape": list(row.shape),
-                "max_abs": _number(row.max_abs),
-                "max_rel": _number(row.max_rel),
-                "max_ulp": _number(row.max_ulp),
-                "end_ratio": _number(row.end_ratio),
-                "bound_ratio": _number(row.bound_ratio),
+                "max_abs": number(row.max_abs),
+                "max_rel": number(row.max_rel),
+                "max_ulp": number(row.max_ulp),
+                "end_ratio": number(row.end_ratio),
+                "bound_ratio": number(row.bound_ratio),
                 "worst": None
                 if row.worst is None
                 else {
                     "index": list(row.worst.index),
-                    "got": _number(row.worst.got),
-                    "expected": _number(row.worst.expected),
+                    "got": number(row.worst.got),
+                    "expected": number(row.worst.expected),
                 },
                 "verdict": row.verdict,
                 "values": row.values,
@@ -171,7 +174,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     worst = ("", "", "")
     if row.worst is not None:
         index = f"({', '.join(map(str, row.worst.index))})" if row.worst.index else ""
-        worst = (index, f"{row.worst.got:.3g}", f"{row.worst.expected:.3g}")
+        worst = (index, _digits(row.worst.got, 3), _digits(row.worst.expected, 3))
     return (
         name if row.equation == "cost" else f"{row.equation} {name}",
         str(row.shape).replace(",)", ")") if row.shape else "",
@@ -184,7 +187,13 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _short(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if 10 <= value < 1e5 else f"{value:.2g}"
+    return f"{value:.0f}" if 10 <= value < 1e5 else _digits(value, 2)
+
+
+def _digits(value: float, n: int) -> str:
+    """n significant digits, or one where the exponent takes their place."""
+    text = f"{value:.{n}g}"
+    return text if len(text.partition("e")[2]) < 4 else f"{value:.0e}"
 
 
 def _exact(value: float) -> str:
@@ -196,10 +205,11 @@ def bounds(ratio: float) -> str:
     """A difference as a multiple of its bound, in words."""
     if not math.isfinite(ratio):
         return "infinitely many bounds"
-    return f"{ratio:,.0f} bounds" if ratio >= 10 else f"{ratio:.2g} bounds"
+    return f"{ratio:,.0f} bounds" if 10 <= ratio < 1e6 else f"{ratio:.2g} bounds"
 
 
-def _number(value: float | None) -> float | str | None:
+def number(value: float | None) -> float | str | None:
+    """The value, or its name where JSON has no such number."""
     if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -20,7 +20,7 @@ from manual_bp.network import Network, Params, check_call
 UNIT_ROUNDOFF = 2.0**-53
 COMPLEX_STEP = 1e-30  # squared, it is nothing beside 1
 STEP = 2.0**-17  # near ∛(3u), where the truncation of a central difference meets its rounding
-AFFORDABLE = 4e8  # multiply-adds of the forward pass that one array's elements may take
+AFFORDABLE = 1e8  # multiply-adds of the forward pass that one array's elements may take
 CHUNK = 2**18  # numbers of one layer in memory at once
 
 # ── σ and C, of real numbers and of complex ones ─────────────────────────────────────────────────
@@ -419,7 +419,7 @@ def numerical(
         x: (m, n_0), or (n_0,) for one example.
         y: (m, n_L), or (n_L,).
         samples: of each array, take the derivative by at most this many elements; None for as
-            many as 4·10⁸ multiply-adds of the forward pass allow, some seconds for each array.
+            many as 10⁸ multiply-adds of the forward pass allow, about a second for each array.
         seed: of the random choice of those elements.
 
     Returns:

@@ -1,0 +1,81 @@
+"""How the benchmark measures: peers in turns, paired ratios with their spread, fitted exponents."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+Run = Callable[[int], None]
+
+
+class Spread(NamedTuple):
+    """A median, and the 10th and 90th percentile of what it is the median of."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median, 10th and 90th percentile."""
+    low, median, high = np.percentile(values, (10, 50, 90))
+    return Spread(float(median), float(low), float(high))
+
+
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
+    """The spread of the ratios round by round: what slowed a whole round down cancels."""
+    return spread([n / d for n, d in zip(numerator, denominator, strict=True)])
+
+
+def turns(
+    runs: Mapping[str, Run], *, seconds: float, block: float = 0.03, least: int = 5
+) -> dict[str, list[float]]:
+    """Seconds per call of each run, in blocks that take turns, A B C A B C and so on.
+
+    A block is as many calls as take about `block` seconds, at least one; `run(n)` makes n calls
+    and returns when their results are there. Rounds go on for `seconds`, at least `least` times.
+    """
+    calls = {name: _calls(run, block) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + seconds
+    rounds = 0
+    while rounds < least or time.perf_counter() < end:
+        for name, run in runs.items():
+            # The threads of the peer before may spin a while longer; caches are its own.
+            time.sleep(0.002)
+            if calls[name] > 1:
+                run(1)
+            start = time.perf_counter()
+            run(calls[name])
+            times[name].append((time.perf_counter() - start) / calls[name])
+        rounds += 1
+    return times
+
+
+def _calls(run: Run, block: float) -> int:
+    run(1)  # compiles
+    start = time.perf_counter()
+    run(1)
+    once = time.perf_counter() - start
+    if once > block / 4:
+        return max(1, round(block / once))
+    several = max(2, int(block / 4 / once))
+    start = time.perf_counter()
+    run(several)
+    return max(1, round(block * several / (time.perf_counter() - start)))
+
+
+def least_operations(sizes: Sequence[int], batch: int) -> int:
+    """Additions and multiplications that the products of one step need.
+
+    Forward and BP4 in every layer; BP2 in every layer but the first, whose δ⁰ nobody asks for.
+    """
+    weights = [n * n_prev for n_prev, n in pairwise(sizes)]
+    return 2 * batch * (2 * sum(weights) + sum(weights[1:]))
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """p of the least-squares fit seconds ∝ sizeᵖ, on log axes."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])

@@ -1,0 +1,1 @@
+"""Diagnosis of a backward pass: which equation, which layer, which mistake."""

@@ -1,0 +1,155 @@
+"""How a stranger lays out the same numbers: which is no mistake."""
+
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from manual_bp.backprop import Backprop
+from manual_bp.network import Network, Params, Problems, nearest
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a subject's arrays are laid out and scaled; x, y and params are always ours.
+
+    Attributes:
+        examples: "rows", z, a and δ of shape (m, n_l), or "columns", (n_l, m).
+        weights: "out_in", ∂C/∂W of shape (n_l, n_{l-1}), or "in_out", its transpose.
+        reduction: "mean", C is the mean over the examples, or "sum", their sum. The penalty is
+            l2/2 · Σ‖W‖² in both.
+        delta: "batch", δ is the derivative of the batch's C, or "example", of each example's own
+            cost, so that the mean's 1/m comes in with the gradients.
+
+    Raises:
+        ValueError: for another value, naming the nearest.
+
+    Example:
+        >>> import manual_bp as mbp
+        >>> mbp.Convention(examples="columns", reduction="sum").weights
+        'out_in'
+    """
+
+    examples: Literal["rows", "columns"] = "rows"
+    weights: Literal["out_in", "in_out"] = "out_in"
+    reduction: Literal["mean", "sum"] = "mean"
+    delta: Literal["batch", "example"] = "batch"
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        for field in fields(self):
+            value, known = getattr(self, field.name), get_args(field.type)
+            if value not in known:
+                problems.value(f"{field.name}: unknown {value!r}; {nearest(str(value), known)}")
+        problems.raise_all()
+
+    def to_ours(self, net: Network, params: Params, x: Any, record: Backprop) -> Backprop:
+        """The record in our layout and scale, in float64 NumPy arrays; misfits as they are.
+
+        Biases may be (n,), (n, 1) or (1, n); one example may have a batch axis or none.
+        """
+        m = 1 if x.ndim == 1 else len(x)
+        of_delta = m if self.reduction == "sum" or self.delta == "example" else 1
+        of_gradients = m if self.reduction == "sum" else 1
+
+        def per_example(arrays: Any, widths: dict[int, int], scale: int = 1) -> Any:
+            def ours(array: Any, n: int) -> Any:
+                if self.examples == "columns" and array.ndim == 2:
+                    array = array.T
+                if x.ndim == 1 and array.size == n:
+                    array = array.reshape(n)
+                elif m == 1 and array.shape == (n,):
+                    array = array.reshape(1, n)
+                return array / scale
+
+            return _each(arrays, widths, ours)
+
+        def weights(arrays: Any) -> Any:
+            def ours(array: Any, l: int) -> Any:
+                array = array.T if self.weights == "in_out" else array
+                W = np.asarray(params[l - 1][0], np.float64)
+                if of_gradients == 1 or array.shape != W.shape:
+                    return array
+                return (array - net.l2 * W) / m + net.l2 * W
+
+            return _each(arrays, {l: l for l in net.layers}, ours)
+
+        def biases(arrays: Any) -> Any:
+            def ours(array: Any, n: int) -> Any:
+                flat = array.reshape(n) if array.shape in ((n, 1), (1, n)) else array
+                return flat / of_gradients
+
+            return _each(arrays, of_layers, ours)
+
+        sizes = dict(enumerate(net.sizes))
+        of_layers = {l: sizes[l] for l in net.layers}
+        cost = None if record.cost is None else np.asarray(record.cost, np.float64)
+        if cost is not None and cost.size == 1:
+            penalty = (
+                net.l2 / 2 * sum(float((np.asarray(W, np.float64) ** 2).sum()) for W, b in params)
+            )
+            cost = (cost.reshape(()) - penalty) / of_gradients + penalty
+        return Backprop(
+            cost,
+            per_example(record.z, of_layers),
+            per_example(record.a, sizes),
+            per_example(record.delta, of_layers, of_delta),
+            weights(record.dW),
+            biases(record.db),
+        )
+
+    def from_ours(self, net: Network, params: Params, x: Any, record: Backprop) -> Backprop:
+        """A whole record of ours, in this layout and scale."""
+        m = 1 if x.ndim == 1 else len(x)
+        of_delta = m if self.reduction == "sum" or self.delta == "example" else 1
+        scale = m if self.reduction == "sum" else 1
+        W = [np.asarray(layer[0], np.float64) for layer in params]
+        penalty = net.l2 / 2 * sum((w**2).sum() for w in W)
+
+        def turned(arrays: Any, turn: bool) -> Any:
+            return tuple(a.T if turn else a for a in (np.asarray(a, np.float64) for a in arrays))
+
+        columns = self.examples == "columns"
+        gradients = [
+            scale * (np.asarray(dW, np.float64) - net.l2 * w) + net.l2 * w
+            for dW, w in zip(record.dW, W, strict=True)
+        ]
+        return Backprop(
+            scale * (np.asarray(record.cost, np.float64) - penalty) + penalty,
+            turned(record.z, columns),
+            turned(record.a, columns),
+            turned([of_delta * np.asarray(d, np.float64) for d in record.delta], columns),
+            turned(gradients, self.weights == "in_out"),
+            turned([scale * np.asarray(db, np.float64) for db in record.db], False),
+        )
+
+    def __str__(self) -> str:
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"Convention({', '.join(changed)})"
+
+
+def every_convention() -> list[Convention]:
+    """All there are, those that differ least from ours first."""
+    values = [get_args(field.type) for field in fields(Convention)]
+    ours = Convention()
+    return sorted(
+        (Convention(*combination) for combination in product(*values)),
+        key=lambda other: sum(
+            getattr(other, field.name) != getattr(ours, field.name) for field in fields(other)
+        ),
+    )
+
+
+def _each(arrays: Any, by_layer: dict[int, int], ours: Any) -> Any:
+    """`ours` of each array with what belongs to its layer; None stays None."""
+    if arrays is None or len(arrays) != len(by_layer):
+        return arrays
+    return tuple(
+        None if array is None else ours(np.asarray(array, np.float64), of_layer)
+        for array, of_layer in zip(arrays, by_layer.values(), strict=True)
+    )

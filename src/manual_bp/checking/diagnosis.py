@@ -1,0 +1,667 @@
+"""check: which equation of a stranger's backward pass is wrong, in which layer, and how."""
+
+from __future__ import annotations
+
+import html as markup
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from manual_bp.backprop import Backprop, backprop
+from manual_bp.checking.convention import Convention, every_convention
+from manual_bp.checking.mistakes import (
+    CATALOGUE,
+    RIGHT,
+    Given,
+    Mistake,
+    backprop_with,
+    learning_rate,
+)
+from manual_bp.network import Layer, Network, Params, check_call
+from manual_bp.verification.agreement import (
+    AGREES,
+    DISAGREES,
+    NONFINITE,
+    Agreement,
+    Obtained,
+    Row,
+    compare,
+    double,
+    obtain,
+)
+from manual_bp.verification.equations import Equation, equations
+from manual_bp.verification.report import bounds, symbol
+
+Numbers = np.ndarray[Any, Any]
+WRONG = (DISAGREES, NONFINITE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        equation: "cost", "forward", "BP1" … "BP4", or "convention".
+        layer: l = 1…L; 0 for a⁰ = x and for a convention.
+        mistake: its name in the catalogue, or None when it is none we know. Where several give the
+            same numbers, their names joined by " or ".
+        explanation: what is computed, what should be, and how near each of them the subject is.
+        fix: what to do, in one sentence.
+    """
+
+    equation: str
+    layer: int
+    mistake: str | None
+    explanation: str
+    fix: str
+
+    def __str__(self) -> str:
+        where = f"{self.equation} at layer {self.layer}"
+        if self.equation in ("cost", "convention"):
+            where = self.equation
+        name = f" [{self.mistake}]" if self.mistake else ""
+        return f"{where}{name}: {self.explanation} {self.fix}".rstrip()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `check` found.
+
+    Attributes:
+        findings: one for each wrong equation and layer; none for what merely follows from them.
+        agreement: the verdict on every equation.
+        warnings: what this batch could not have shown.
+    """
+
+    findings: tuple[Finding, ...]
+    agreement: Agreement
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether something could be tested and nothing is wrong."""
+        return not self.findings and self.agreement.ok
+
+    def raise_if_wrong(self) -> None:
+        """Raise an AssertionError whose message is the diagnosis, unless `ok`."""
+        if not self.ok:
+            raise AssertionError(f"\n{self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "format": "manual_bp.diagnosis",
+            "version": 1,
+            "ok": self.ok,
+            "findings": [vars(finding) for finding in self.findings],
+            "warnings": list(self.warnings),
+            "agreement": self.agreement.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        verdicts = [row.verdict for row in self.agreement.rows]
+        if self.ok:
+            head = (
+                f"Right: {verdicts.count(AGREES)} of {len(verdicts)} quantities agree, to "
+                f"{bounds(self.agreement.worst.bound_ratio)}."
+            )
+        elif self.findings:
+            head = f"Wrong: {len(self.findings)} finding{'s' * (len(self.findings) > 1)}."
+        else:
+            head = "Nothing could be tested: no value given lies clear of its rounding bound."
+        paragraphs = [head, *map(str, self.findings)]
+        paragraphs += [f"Beware: {warning}" for warning in self.warnings]
+        return "\n".join(textwrap.fill(words, 100, subsequent_indent="  ") for words in paragraphs)
+
+    def _repr_html_(self) -> str:
+        head, *_ = str(self).splitlines()
+        lines = "".join(f"<li>{markup.escape(str(finding))}</li>" for finding in self.findings)
+        notes = "".join(f"<p>Beware: {markup.escape(words)}</p>" for words in self.warnings)
+        table = self.agreement._repr_html_()
+        return f"<p><b>{markup.escape(head)}</b></p><ul>{lines}</ul>{notes}{table}"
+
+
+def check(
+    net: Network,
+    params: Params,
+    x: Any,
+    y: Any,
+    subject: Callable[[Network, Params, Any, Any], Backprop] | Backprop,
+    *,
+    convention: Convention = Convention(),  # noqa: B008 (frozen)
+) -> Diagnosis:
+    """Find which equation of a backward pass is wrong, in which layer, and which mistake it is.
+
+    Args:
+        net: the network.
+        params: a `Layer(W, b)` for each layer, as (out, in).
+        x: (m, n_0), or (n_0,) for one example.
+        y: (m, n_L), or (n_L,).
+        subject: what is checked: a function (net, params, x, y) -> Backprop or such a record,
+            complete or with None for what it does not give, in NumPy, JAX or nested lists.
+        convention: how the subject's arrays are laid out and scaled.
+
+    Returns:
+        A `Diagnosis`: `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
+
+    Raises:
+        ValueError, TypeError: naming every argument that does not fit the network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, manual_bp as mbp
+        >>> net = mbp.Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
+        >>> params = net.init(jax.random.key(0))
+        >>> x, y = jnp.ones((5, 3)), jnp.eye(2)[jnp.arange(5) % 2]
+        >>> mine = mbp.backprop(net, params, x, y)
+        >>> wrong = mine._replace(db=tuple(db / 5 for db in mine.db))
+        >>> [(f.equation, f.layer, f.mistake) for f in mbp.check(net, params, x, y, wrong).findings]
+        [('BP3', 1, 'bias_averaged'), ('BP3', 2, 'bias_averaged')]
+    """
+    check_call(net, params, x, y)
+    record = subject(net, params, x, y) if callable(subject) else subject
+    if not isinstance(record, Backprop):
+        what = "it to return a Backprop" if callable(subject) else "a function or a Backprop"
+        raise TypeError(f"subject: expected {what}, got {type(record).__name__}")
+    case = _Case(net, params, x, y)
+    agreement = case.compare(convention, record)
+    warnings = (*blind_spots(net, params, x, y), *_ambiguities(net, x, agreement))
+    if agreement.ok or not _wrong(agreement):
+        return Diagnosis((), agreement, warnings)
+    declared = (convention, agreement)
+    best = min(
+        (declared, *case.other_conventions(convention, record)),
+        # The declared one, unless another leaves less than half of it wrong.
+        key=lambda found: len(_wrong(found[1])) * (1 if found is declared else 2),
+    )
+    findings: list[Finding] = []
+    if best is not declared:
+        findings.append(_undeclared(*best, declared=convention, m=case.m))
+    if _wrong(best[1]):
+        findings += case.findings(*best, record)
+    return Diagnosis(tuple(findings), best[1], warnings)
+
+
+def _wrong(agreement: Agreement) -> list[Row]:
+    return [row for row in agreement.rows if row.verdict in WRONG]
+
+
+def _undeclared(
+    found: Convention, agreement: Agreement, *, declared: Convention, m: int
+) -> Finding:
+    """The one sentence for a convention that was not declared."""
+    said = []
+    if found.reduction != declared.reduction:
+        said.append(f"the {found.reduction}, not the {declared.reduction}, over {m} examples")
+    if found.delta != declared.delta:
+        of = {"batch": "of the batch's cost", "example": "of each example's own cost"}
+        said.append(f"{of[found.delta]} (δ alone), not {of[declared.delta]}")
+    if found.examples != declared.examples:
+        said.append(f"with examples as {found.examples}, not {declared.examples}")
+    if found.weights != declared.weights:
+        said.append(f"with ∂C/∂W as ({found.weights.replace('_', ', ')})")
+    which = "all your arrays are" if not _wrong(agreement) else "most of your arrays fit as"
+    return Finding(
+        "convention",
+        0,
+        "convention",
+        f"{which} {', '.join(said)}.",
+        f"That is no mistake: pass convention={found}.",
+    )
+
+
+# ── One case ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Case(NamedTuple):
+    net: Network
+    params: Params
+    x: Any
+    y: Any
+
+    @property
+    def m(self) -> int:
+        return 1 if self.x.ndim == 1 else len(self.x)
+
+    def ours(self, convention: Convention, record: Backprop) -> Backprop:
+        return convention.to_ours(self.net, self.params, self.x, record)
+
+    def compare(self, convention: Convention, record: Backprop) -> Agreement:
+        return compare(*self, subject=self.ours(convention, record))
+
+    def other_conventions(
+        self, declared: Convention, record: Backprop
+    ) -> Iterator[tuple[Convention, Agreement]]:
+        """Every other convention that changes something and fits the shapes."""
+        seen = [self.ours(declared, record)]
+        for other in every_convention():
+            ours = self.ours(other, record)
+            if any(_same(ours, one) for one in seen):
+                continue
+            seen.append(ours)
+            yield other, compare(*self, subject=ours)
+
+    def findings(
+        self, convention: Convention, agreement: Agreement, record: Backprop
+    ) -> list[Finding]:
+        """One for each wrong row; the mistake behind them all, where the errors are not given."""
+        mine = obtain("subject", self.ours(convention, record), tuple(self), None)
+        with jax.enable_x64(True):
+            inputs = jax.tree.map(double, (self.params, *map(jnp.atleast_2d, (self.x, self.y))))
+            evidence = jax.tree.map(double, mine.evidence)
+            judged = list(equations(self.net, mine.arithmetic, *inputs, evidence))
+            if any(part is None for part in mine.evidence.record.delta):
+                hidden = _behind(self, agreement, mine, judged, inputs)
+                if hidden is not None:
+                    return [hidden]
+            by_row = {(e.quantity, e.layer): e for e in judged}
+            known = _Known.of(self.net, mine, judged, inputs)
+            return [
+                _finding(known, mine, by_row[row.quantity, row.layer], row)
+                for row in _wrong(agreement)
+            ]
+
+
+def _same(one: Backprop, other: Backprop) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(a.shape == b.shape and bool((a == b).all()) for a, b in pairs)
+
+
+class _Known(NamedTuple):
+    """The subject's arrays, and in place of those it does not give what follows from the rest."""
+
+    net: Network
+    W: dict[int, Numbers]
+    b: dict[int, Numbers]
+    y: Numbers
+    arrays: dict[str, dict[int, Numbers]]
+
+    @classmethod
+    def of(cls, net: Network, mine: Obtained, judged: list[Equation], inputs: Any) -> _Known:
+        params, _, y = jax.device_get(inputs)
+        arrays: dict[str, dict[int, Numbers]] = {q: {} for q in Backprop._fields}
+        for equation in judged:
+            own = mine.evidence.of(equation.quantity, equation.layer)[0]
+            value = equation.truth if own is None else own
+            arrays[equation.quantity][equation.layer] = np.asarray(value, np.float64)
+        W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
+        return cls(net, W, b, y, arrays)
+
+    def given(self, place: str, l: int, right: Numbers, got: Numbers) -> Given:
+        """The inputs of one equation."""
+        arrays = self.arrays
+        return Given(
+            self.net,
+            place,
+            l,
+            self.W,
+            self.b,
+            arrays["z"],
+            arrays["a"],
+            arrays["delta"],
+            arrays["dW"],
+            self.y,
+            right,
+            got,
+        )
+
+
+class _Fit(NamedTuple):
+    mistake: Mistake
+    off: float  # in units of what rounding can do
+    detail: str
+
+
+def place_of(equation: Equation) -> str:
+    """The equation's key in the catalogue."""
+    if equation.name != "forward":
+        return equation.name
+    return "input" if equation.layer == 0 else equation.quantity
+
+
+def _finding(known: _Known, mine: Obtained, equation: Equation, row: Row) -> Finding:
+    place, l = place_of(equation), equation.layer
+    what = symbol(equation.quantity, l)
+    got = mine.evidence.of(equation.quantity, l)[0]
+    if got is None:  # it has no place in the record: the note says why
+        return Finding(row.equation, l, None, f"{what}: {row.note}.", "Give it that shape.")
+    got, right = (np.asarray(array, np.float64) for array in (got, equation.truth))
+    if row.verdict == NONFINITE:
+        return Finding(
+            row.equation,
+            l,
+            None,
+            f"{what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}.",
+            "Look for 0/0, log 0 or an overflow there.",
+        )
+    fits = list(_fits(known.given(place, l, right, got), mine))
+    away = f"the right value is {bounds(row.bound_ratio)} away"
+    if not fits:
+        return Finding(
+            row.equation,
+            l,
+            None,
+            f"{what} should be {_at(RIGHT[place], l)}: {_pattern(got, right, equation, row)}; {away}.",
+            "It is no mistake of the catalogue: compare that line with the formula.",
+        )
+    told = "; or ".join(f"{_at(fit.mistake.wrong, l)}{fit.detail}" for fit in fits)
+    closest = min(fit.off for fit in fits)
+    return Finding(
+        row.equation,
+        l,
+        " or ".join(fit.mistake.name for fit in fits),
+        f"your {what} was computed as: {told}, to {closest:.2g} of rounding. Right is: "
+        f"{_at(RIGHT[place], l)}; {away}.",
+        " Or: ".join(fit.mistake.fix for fit in fits),
+    )
+
+
+def _at(formula: str, l: int) -> str:
+    """A formula of the catalogue, with the layer's number in it."""
+    number = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    for sign, shift in (("ˡ⁺¹", 1), ("ˡ⁺²", 2), ("ˡ⁻¹", -1), ("ˡ", 0), ("ᴸ", 0)):
+        formula = formula.replace(sign, str(l + shift).translate(number))
+    return formula
+
+
+def _fits(given: Given, mine: Obtained) -> Iterator[_Fit]:
+    """The mistakes that give the subject's numbers, to the rounding of their own terms."""
+    longest = max(given.m, *given.net.sizes)
+    ar = mine.arithmetic
+    unit = ar.gamma(longest) + ar.product * (2 + ar.product) + 40 * (ar.u + 2.0**-53)
+    for mistake in CATALOGUE.values():
+        if given.place not in mistake.places:
+            continue
+        wrong = mistake.result(given)
+        if wrong is None:
+            continue
+        wrong = np.asarray(wrong, np.float64)
+        size = mistake.result(given.size())
+        terms = np.abs(wrong) + np.abs(given.right)
+        if size is not None:
+            terms = terms + np.abs(np.asarray(size, np.float64))
+        off = np.abs(given.got - wrong) / (unit * terms + longest * ar.tiny)
+        if np.isfinite(wrong).all() and off.max() <= 1:
+            detail = ""
+            if mistake.name == "weights_updated_first":
+                detail = f" with η = {learning_rate(given):.6g}"
+            yield _Fit(mistake, float(off.max()), detail)
+
+
+def _pattern(got: Numbers, right: Numbers, equation: Equation, row: Row) -> str:
+    """What can be said of numbers that fit no mistake: a factor, one row, one column, one value."""
+    bound = np.asarray(equation.bound, np.float64)
+    scale = float((got * right).sum() / (right * right).sum()) if right.any() else 0.0
+    if (np.abs(got - scale * right) <= (1 + abs(scale)) * bound).all():
+        return f"yours is {scale:.6f} times that"
+    wrong = np.abs(got - right) > bound
+    if wrong.sum() == 1:
+        return f"one value alone is wrong, at {row.worst.index if row.worst else ''}"
+    if wrong.ndim == 2:
+        kinds = ("row", "column")
+        if equation.quantity in ("z", "a", "delta"):
+            kinds = ("example", "neuron")
+        for axis, kind in enumerate(kinds):
+            (where,) = np.nonzero(wrong.any(axis=1 - axis))
+            if len(where) == 1:
+                return f"{kind} {where[0]} alone is wrong"
+    return f"{int(wrong.sum()):,} of {wrong.size:,} values are wrong"
+
+
+# ── Mistakes in errors that are not shown ────────────────────────────────────────────────────────
+
+
+def _behind(
+    case: _Case, agreement: Agreement, mine: Obtained, judged: list[Equation], inputs: Any
+) -> Finding | None:
+    """The one mistake that, made in some equation, would give all of the arrays that are given."""
+    params, x, y = inputs
+    params = tuple(Layer(W, b) for W, b in params)
+    own = {
+        (e.quantity, e.layer): np.asarray(array, np.float64)
+        for e in judged
+        if (array := mine.evidence.of(e.quantity, e.layer)[0]) is not None
+    }
+    slack = {(e.quantity, e.layer): np.asarray(e.bound, np.float64) for e in judged}
+    right = backprop_with(case.net, params, x, y, {})
+    fits: list[tuple[Mistake, str, int]] = []
+    for mistake in CATALOGUE.values():
+        for place in mistake.places:
+            for l in _layers(case.net, place):
+                if _hidden(mine, place, l) and _explains(
+                    case.net, params, x, y, mistake, place, l, right, own, slack
+                ):
+                    fits.append((mistake, place, l))
+    if not fits:
+        return None
+    mistake, place, l = fits[0]
+    names = dict.fromkeys(mistake.name for mistake, _, _ in fits)
+    told = "; or ".join(
+        f"{symbol(_QUANTITY[place], l)} was computed as: {_at(mistake.wrong, l)}"
+        for mistake, place, l in fits
+    )
+    return Finding(
+        place if place.startswith("BP") else "forward",
+        l,
+        " or ".join(names),
+        f"all the arrays given follow if {told}. Right is: {_at(RIGHT[place], l)}.",
+        " Or: ".join(dict.fromkeys(mistake.fix for mistake, _, _ in fits)),
+    )
+
+
+_QUANTITY = {"input": "a", "z": "z", "a": "a", "BP1": "delta", "BP2": "delta"}
+
+
+def _layers(net: Network, place: str) -> list[int]:
+    special = {"input": [0], "BP1": [net.depth], "BP2": list(range(1, net.depth))}
+    return special.get(place, list(net.layers)) if place in _QUANTITY else []
+
+
+def _hidden(mine: Obtained, place: str, l: int) -> bool:
+    """Whether the subject does not show the quantity that this equation gives."""
+    return mine.evidence.of(_QUANTITY[place], l)[0] is None
+
+
+def _explains(
+    net: Network,
+    params: Params,
+    x: Array,
+    y: Array,
+    mistake: Mistake,
+    place: str,
+    l: int,
+    right: Backprop,
+    own: dict[tuple[str, int], Numbers],
+    slack: dict[tuple[str, int], Numbers],
+) -> bool:
+    def planted(eta: float) -> dict[tuple[str, int], Numbers]:
+        record = backprop_with(net, params, x, y, {(place, l): mistake}, eta)
+        return {key: np.asarray(_array_of(record, *key), np.float64) for key in own}
+
+    try:
+        wrong = planted(1.0)
+    except ValueError:  # the network has no room for it
+        return False
+    if mistake.name == "weights_updated_first":
+        # The record is linear in η up to σ′ of the layers below, which stand as they are.
+        change = np.concatenate([(wrong[key] - _array_of(right, *key)).ravel() for key in own])
+        off = np.concatenate([(own[key] - _array_of(right, *key)).ravel() for key in own])
+        length = float(change @ change)
+        wrong = planted(float(off @ change) / length if length else 0.0)
+    # The bounds are those of the right computation; larger wrong numbers round as much more.
+    return all(
+        bool(
+            (
+                np.abs(own[key] - wrong[key])
+                <= 4 * slack[key] * max(1, _ratio(wrong[key], _array_of(right, *key)))
+            ).all()
+        )
+        for key in own
+    )
+
+
+def _array_of(record: Backprop, quantity: str, layer: int) -> Any:
+    if quantity == "cost":
+        return record.cost
+    return getattr(record, quantity)[layer if quantity == "a" else layer - 1]
+
+
+def _ratio(wrong: Any, right: Any) -> float:
+    size = float(np.abs(right).max())
+    return float(np.abs(wrong).max()) / size if size else 1.0
+
+
+# ── Blind tests ──────────────────────────────────────────────────────────────────────────────────
+
+
+def blind_spots(net: Network, params: Params, x: Any, y: Any) -> list[str]:
+    """What a batch cannot show, and why."""
+    record = jax.device_get(backprop(net, params, x, y))
+    m = 1 if x.ndim == 1 else len(x)
+    found = []
+    for l in net.layers[:-1]:
+        with jax.enable_x64(True):
+            z = jnp.asarray(np.atleast_2d(record.z[l - 1]), jnp.float64)
+            prime = np.asarray(net.sigma(l).derivative(z, net.sigma(l).sigma(z)))
+        dead = int((prime == 0).all(axis=0).sum())
+        if dead:
+            found.append(
+                f"{dead} of {net.sizes[l]} units of layer {l} are dead (σ′ = 0 on every example): "
+                f"no mistake in their δ or weights can show."
+            )
+        saturated = int((np.abs(prime).max(axis=0) < 1e-3).sum()) - dead
+        if saturated > 0:
+            found.append(
+                f"{saturated} of {net.sizes[l]} units of layer {l} are saturated (σ′ < 1e-3): "
+                f"mistakes in their δ hardly show."
+            )
+    square = [str(l) for l in net.layers if net.sizes[l] == net.sizes[l - 1]]
+    if square:
+        found.append(
+            f"layer {', '.join(square)} is square: a transposed W or ∂C/∂W has the right shape; "
+            f"take unequal widths."
+        )
+    zero = [str(l) for l, (_, b) in enumerate(params, start=1) if not np.asarray(b).any()]
+    if zero:
+        found.append(
+            f"the biases of layer {', '.join(zero)} are zero: bias_omitted, bias_twice and "
+            f"bias_penalised cannot show."
+        )
+    if m == 1:
+        found.append(
+            "there is one example: sum_for_mean, mean_twice, mean_again, bias_averaged and "
+            "targets_of_other_examples cannot show."
+        )
+    if m > 1 and m in net.sizes:
+        found.append(
+            f"the batch has as many examples as a layer has neurons, {m}: a sum over the wrong "
+            f"axis has the right shape; take another number."
+        )
+    return found
+
+
+def _ambiguities(net: Network, x: Any, agreement: Agreement) -> list[str]:
+    """Where rows and columns have the same shape."""
+    wrong = {row.quantity for row in _wrong(agreement)}
+    found = []
+    if x.ndim == 2 and wrong & {"z", "a", "delta"} and set(net.sizes) == {len(x)}:
+        found.append(
+            f"every array of the batch is {len(x)} × {len(x)}: rows and columns cannot be told "
+            f"apart by shape; take unequal widths."
+        )
+    return found
+
+
+# ── A case that shows everything ─────────────────────────────────────────────────────────────────
+
+
+class Case(NamedTuple):
+    """A small case for a backward pass to be checked on.
+
+    Attributes:
+        params, x, y: of the network that it was made for, in float32 unless asked otherwise.
+        shows: the mistakes that were planted in it one at a time, and found.
+        cannot: those that change no number of this network, or for which it has no room.
+    """
+
+    params: Params
+    x: Array
+    y: Array
+    shows: tuple[str, ...]
+    cannot: tuple[str, ...]
+
+
+def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts: int = 8) -> Case:
+    """A small case that can show every mistake of the catalogue that the network has room for.
+
+    Biases are not zero, no width equals the number of examples, and one class is unlikely. Each
+    mistake is planted, and must be found; of several draws the one that shows most is given.
+
+    Args:
+        net: the network.
+        key: a key of `jax.random.key`.
+        dtype: of all arrays.
+        attempts: how many draws to try.
+
+    Example:
+        >>> import jax, manual_bp as mbp
+        >>> net = mbp.Network((3, 2), ("softmax",), "cross_entropy")
+        >>> case = mbp.suggest_case(net, jax.random.key(0), attempts=1)
+        >>> "ascent_sign" in case.shows, case.x.shape[0] in net.sizes
+        (True, False)
+    """
+    best: Case | None = None
+    for attempt in range(attempts):
+        case = _proved(net, *_draw(net, jax.random.fold_in(key, attempt), dtype))
+        if best is None or len(case.shows) > len(best.shows):
+            best = case
+        if not case.cannot:
+            break
+    assert best is not None  # attempts ≥ 1
+    return best
+
+
+def _draw(net: Network, key: Array, dtype: Any) -> tuple[Params, Array, Array]:
+    m = next(m for m in range(5, 5 + len(net.sizes) + 1) if m not in net.sizes)
+    keys = jax.random.split(key, 3 + net.depth)
+    params = [
+        layer._replace(b=0.3 * jax.random.normal(k, layer.b.shape, dtype))
+        for layer, k in zip(net.init(keys[0], dtype), keys[3:], strict=True)
+    ]
+    x = jax.random.normal(keys[1], (m, net.sizes[0]), dtype)
+    y = jax.random.normal(keys[2], (m, net.sizes[-1]), dtype)
+    if net.cost.output is not None:
+        # The last class is all but impossible, and yet is the first example's.
+        classes = (net.sizes[-1] - 1 + jnp.arange(m)) % net.sizes[-1]
+        y = jax.nn.one_hot(classes, net.sizes[-1], dtype=dtype)
+        params[-1] = params[-1]._replace(b=params[-1].b.at[-1].add(-20))
+    return tuple(params), x, y
+
+
+def _proved(net: Network, params: Params, x: Array, y: Array) -> Case:
+    shows, cannot = [], []
+    for mistake in CATALOGUE.values():
+        found = any(
+            _planted_is_found(net, params, x, y, mistake, place, l)
+            for place in mistake.places
+            for l in (_layers(net, place) or {"cost": [net.depth]}.get(place, list(net.layers)))
+        )
+        (shows if found else cannot).append(mistake.name)
+    return Case(params, x, y, tuple(shows), tuple(cannot))
+
+
+def _planted_is_found(
+    net: Network, params: Params, x: Array, y: Array, mistake: Mistake, place: str, l: int
+) -> bool:
+    try:
+        wrong = backprop_with(net, params, x, y, {(place, l): mistake})
+    except ValueError:  # no room
+        return False
+    quantity = _QUANTITY.get(place, {"BP3": "db", "BP4": "dW"}.get(place, place))
+    agreement = compare(net, params, x, y, subject=wrong)
+    return [(row.quantity, row.layer) for row in _wrong(agreement)] == [(quantity, l)]

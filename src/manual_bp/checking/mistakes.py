@@ -1,0 +1,761 @@
+"""The catalogue of mistakes: each once, with the wrong formula on its equation's own inputs.
+
+The same catalogue plants mistakes and names them: a diagnosis computes what each mistake would have
+given from the subject's own arrays, and names the one that fits to rounding.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from manual_bp.activations import ACTIVATIONS, softmax
+from manual_bp.backprop import (
+    Backprop,
+    batch_cost,
+    bias_gradient,
+    hidden_delta,
+    output_delta,
+    weight_gradient,
+)
+from manual_bp.costs import quadratic
+from manual_bp.network import Layer, Network, Params
+
+Formula = Callable[["Given"], Any]
+
+RIGHT = {
+    "input": "a⁰ = x",
+    "z": "zˡ = Wˡ aˡ⁻¹ + bˡ",
+    "a": "aˡ = σ(zˡ)",
+    "cost": "C = the mean over the examples, and l2/2 · Σ‖W‖²",
+    "BP1": "δᴸ = ∇ₐC ⊙ σ′(zᴸ), with the mean's 1/m",
+    "BP2": "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
+    "BP3": "∂C/∂bˡ = the sum of δˡ over the examples",
+    "BP4": "∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ, summed over the examples, and l2 · Wˡ",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one equation of layer l reads, and the rest of the record beside it.
+
+    Attributes:
+        net, place, l: the network, the equation (a key of `RIGHT`), and its layer.
+        W, b, z, a, delta, dW: by layer; `a` from 0. All of one dtype, examples as rows.
+        y: (m, n_L).
+        right: what the equation should give.
+        got: what the subject has in its place; None where a mistake is planted, not sought.
+        eta: η of an update that comes too early, when planting.
+        absolute: give sizes in place of values, so that a formula gives the sum of its absolute
+            terms, in which rounding is measured.
+    """
+
+    net: Network
+    place: str
+    l: int
+    W: dict[int, Any]
+    b: dict[int, Any]
+    z: dict[int, Any]
+    a: dict[int, Any]
+    delta: dict[int, Any]
+    dW: dict[int, Any]
+    y: Any
+    right: Any
+    got: Any = None
+    eta: float = 0.5
+    absolute: bool = False
+
+    @property
+    def m(self) -> int:
+        """How many examples."""
+        return len(self.y)
+
+    def size(self) -> "Given":
+        """The same, in absolute values; targets negative, since the formulas subtract them."""
+
+        def sizes(arrays: dict[int, Any]) -> dict[int, Any]:
+            return {l: abs(array) for l, array in arrays.items()}
+
+        return replace(
+            self,
+            W=sizes(self.W),
+            b=sizes(self.b),
+            delta=sizes(self.delta),
+            dW=sizes(self.dW),
+            right=abs(self.right),
+            absolute=True,
+        )
+
+    def _sized(self, array: Any, least: float = 0) -> Any:
+        return abs(array) + least if self.absolute else array
+
+    def act(self, l: int) -> Any:
+        """aˡ."""
+        return self._sized(self.a[l])
+
+    def sum_(self, l: int) -> Any:
+        """zˡ."""
+        return self._sized(self.z[l])
+
+    def target(self) -> Any:
+        """y."""
+        return -abs(self.y) if self.absolute else self.y
+
+    def prime(self, l: int) -> Any:
+        """σ′(zˡ), of layer l's own σ."""
+        return self.prime_at(l, self.z[l])
+
+    def prime_at(self, l: int, z: Any) -> Any:
+        """σ′ of layer l, as a function of z, at another array; for softmax its diagonal."""
+        sigma = self.net.sigma(l)
+        a = sigma.sigma(jnp.asarray(z))
+        prime = a * (1 - a) if sigma is softmax else sigma.derivative(jnp.asarray(z), a)
+        return self._sized(prime, 1)  # whose rounding may be absolute
+
+    def pulled_back(self) -> Any:
+        """(Wˡ⁺¹)ᵀ δˡ⁺¹, BP2 without its σ′."""
+        return self.delta[self.l + 1] @ self.W[self.l + 1]
+
+    def cost_gradient(self, y: Any = None) -> Any:
+        """∇ₐC/m at the output; for the costs whose σ′ cancels, the difference that is left."""
+        cost = self.net.cost
+        formula = cost.gradient or cost.delta
+        assert formula is not None  # Network has seen to it
+        return formula(self.act(self.net.depth), self.target() if y is None else y) / self.m
+
+    @property
+    def penalty(self) -> Any:
+        """The l2 term of this equation; 0 where it has none."""
+        if self.net.l2 and self.place == "cost":
+            return self.net.l2 / 2 * sum((W**2).sum() for W in self.W.values())
+        return self.net.l2 * self.W[self.l] if self.net.l2 and self.place == "BP4" else 0
+
+    def scaled(self, factor: float) -> Any:
+        """The equation with all but its l2 term times a factor."""
+        if self.absolute:
+            return abs(factor) * (self.right + self.penalty) + self.penalty
+        return factor * (self.right - self.penalty) + self.penalty
+
+    def closest(self, candidates: Iterable[Any]) -> Any:
+        """The candidate nearest to what the subject has; the first when planting."""
+        candidates = list(candidates)
+        if self.got is None or not candidates:
+            return candidates[0] if candidates else None
+        return min(candidates, key=lambda array: float(abs(array - self.got).sum()))
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake.
+
+    Attributes:
+        name: short and stable.
+        places: the equations where it is made: keys of `RIGHT`.
+        wrong: the wrong formula, as text.
+        fix: what to do, in one sentence.
+        formula: what it gives in place of the equation; None where it cannot be made.
+    """
+
+    name: str
+    places: tuple[str, ...]
+    wrong: str
+    fix: str
+    formula: Formula
+
+    def result(self, given: Given) -> Any:
+        """What the mistake gives, of the right shape; None where the network has no room for it."""
+        try:
+            wrong = self.formula(given)
+        except (TypeError, ValueError, KeyError):  # shapes or layers that do not fit
+            return None
+        return wrong if wrong is not None and wrong.shape == given.right.shape else None
+
+
+def _if(condition: bool, formula: Callable[[], Any]) -> Any:
+    return formula() if condition else None
+
+
+def _labels_off_by_one(g: Given) -> Any:
+    """Each target one class off, to either side."""
+    if g.y.shape[1] == 1:
+        return None
+    return g.closest(_with_targets(g, _rolled(g.target(), shift, 1)) for shift in (1, -1))
+
+
+def _targets_of_other_examples(g: Given) -> Any:
+    """Each target that of the example before or after."""
+    if g.m == 1:
+        return None
+    return g.closest(_with_targets(g, _rolled(g.target(), shift, 0)) for shift in (1, -1))
+
+
+def _rolled(array: Any, shift: int, axis: int) -> Any:
+    return jnp.roll(jnp.asarray(array), shift, axis)
+
+
+def _with_targets(g: Given, y: Any) -> Any:
+    """The cost, or BP1, with other targets."""
+    L, net = g.net.depth, g.net
+    if g.place == "cost":
+        params = tuple(Layer(g.W[l], g.b[l]) for l in net.layers)
+        value = batch_cost(net, params, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), abs(y))
+        return abs(value) + abs(g.right) if g.absolute else value
+    if g.absolute:
+        return g.cost_gradient(y) * g.prime(L)
+    return output_delta(net, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), jnp.asarray(y))
+
+
+def _has_sigma_prime(g: Given) -> bool:
+    """Whether BP1 has a σ′ to get wrong: not where it cancels."""
+    return g.net.cost.delta is None
+
+
+def _clipped_cost(g: Given) -> Any:
+    """−Σ y log a with a kept away from 0 and 1, as programs that take the cost from a do."""
+    a, y = jnp.asarray(g.a[g.net.depth]), g.y
+    if g.net.cost.output is None:
+        return None
+
+    def clipped_at(least: float) -> Any:
+        kept = jnp.clip(a, least, 1 - least)
+        terms = y * jnp.log(kept)
+        if g.net.cost.output == "sigmoid":
+            terms = terms + (1 - y) * jnp.log1p(-kept)
+        return -terms.sum() / g.m + g.penalty
+
+    return g.closest(clipped_at(least) for least in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15))
+
+
+def _updated_weights(g: Given) -> Any:
+    """W after its update; η is what fits best."""
+    l = g.l
+    change = (g.delta[l + 1] @ g.dW[l + 1]) * g.prime(l)
+    if g.absolute:
+        return g.right + change
+    return g.right - learning_rate(g) * change
+
+
+def learning_rate(g: Given) -> Any:
+    """η of an update that came too early, by least squares."""
+    if g.got is None:
+        return g.eta
+    change = (g.delta[g.l + 1] @ g.dW[g.l + 1]) * g.prime(g.l)
+    length = float((change * change).sum())
+    return float(((g.right - g.got) * change).sum()) / length if length else 0.0
+
+
+def _dropped(g: Given, axis: int) -> Any:
+    """One row (axis 0) or column set to zero: the one most wrong, or the largest when planting."""
+    if g.right.ndim <= axis or g.right.shape[axis] == 1:
+        return None
+    if g.absolute:
+        return g.right
+    off = g.right if g.got is None else g.right - g.got
+    size = abs(off) if off.ndim == 1 else abs(off).sum(axis=1 - axis)
+    kept = jnp.arange(g.right.shape[axis]) != int(size.argmax())
+    return g.right * (kept if g.right.ndim == 1 or axis == 1 else kept[:, None])
+
+
+def _example_left_out(g: Given) -> Any:
+    """A sum over the examples without one: the one that fits best, or the largest when planting."""
+    if g.m == 1:
+        return None
+    if g.absolute:
+        return g.right
+    delta, a_prev = g.delta[g.l], g.a[g.l - 1]
+    if g.got is None:
+        i = int((abs(delta).sum(axis=1) * abs(a_prev).sum(axis=1)).argmax())
+    else:
+        missing = g.right - g.got
+        if g.place == "BP3":
+            fit = [float(abs(missing - delta[i]).sum()) for i in range(g.m)]
+        else:
+            # ‖M − δaᵀ‖² without M's own part, for every example at once.
+            fit = (delta**2).sum(axis=1) * (a_prev**2).sum(axis=1)
+            fit = fit - 2 * ((delta @ missing) * a_prev).sum(axis=1)
+        i = min(range(g.m), key=lambda i: float(fit[i]))
+    lost = delta[i] if g.place == "BP3" else delta[i][:, None] * a_prev[i][None, :]
+    return g.right - lost
+
+
+def _other_sigma(g: Given) -> Any:
+    """Another activation than the network's."""
+    z = jnp.asarray(g.z[g.l])
+    others = [sigma for sigma in ACTIVATIONS.values() if sigma is not g.net.sigma(g.l)]
+    result = g.closest(sigma.sigma(z) for sigma in others)
+    return g._sized(result, 1)
+
+
+def _float16_step(g: Given) -> Any:
+    """Rounded to float16; sought, it is what float16 holds whole and is that near."""
+    right = jnp.asarray(g.right)
+    if right.dtype == jnp.float16:
+        return None
+    rounded = right.astype(jnp.float16).astype(right.dtype)
+    if g.got is None or g.absolute:
+        return rounded
+    held = (jnp.asarray(g.got).astype(jnp.float16).astype(right.dtype) == g.got).all()
+    near = (abs(g.got - rounded) <= 2.0**-10 * abs(right) + 2.0**-24).all()
+    return g.got if bool(held & near) else rounded
+
+
+CATALOGUE = {
+    mistake.name: mistake
+    for mistake in (
+        # A factor.
+        Mistake(
+            "ascent_sign",
+            ("BP1",),
+            "δᴸ = −∇ₐC ⊙ σ′(zᴸ)",
+            "Take a − y, not y − a.",
+            lambda g: g.scaled(-1),
+        ),
+        Mistake(
+            "sum_for_mean",
+            ("cost", "BP1"),
+            "the sum over the examples in place of their mean",
+            "Divide by m, the number of examples, once: in BP1.",
+            lambda g: _if(g.m > 1, lambda: g.scaled(g.m)),
+        ),
+        Mistake(
+            "mean_twice",
+            ("BP1",),
+            "δᴸ = ∇ₐC ⊙ σ′(zᴸ) / m²",
+            "Divide by m once: ∇ₐC of the mean has it already.",
+            lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
+        ),
+        Mistake(
+            "mean_again",
+            ("BP2", "BP4"),
+            "divided by m once more",
+            "Leave m out here: δ has the mean's 1/m already.",
+            lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
+        ),
+        Mistake(
+            "half_missing",
+            ("cost", "BP1"),
+            "C = 1/m Σ‖a − y‖², without the ½",
+            "The quadratic cost has a ½, which cancels the 2 of its derivative.",
+            lambda g: _if(g.net.cost is quadratic, lambda: g.scaled(2)),
+        ),
+        Mistake(
+            "half_twice",
+            ("cost", "BP1"),
+            "the ½ of the quadratic cost a second time",
+            "The ½ stands in the cost once, and cancels with the 2 of the derivative in BP1.",
+            lambda g: _if(g.net.cost is quadratic, lambda: g.scaled(0.5)),
+        ),
+        Mistake(
+            "mean_over_outputs",
+            ("cost", "BP1"),
+            "the mean over the outputs too: 1/(m n_L)",
+            "Divide by the number of examples alone: C sums over the outputs.",
+            lambda g: _if(g.y.shape[1] > 1, lambda: g.scaled(1 / g.y.shape[1])),
+        ),
+        Mistake(
+            "accumulated",
+            ("BP3", "BP4"),
+            "added to the gradient of the last call",
+            "Set the gradients to zero before each backward pass.",
+            lambda g: 2 * g.right,
+        ),
+        # σ′.
+        Mistake(
+            "no_output_derivative",
+            ("BP1",),
+            "δᴸ = ∇ₐC",
+            "Multiply by σ′(zᴸ): with this cost nothing cancels it.",
+            lambda g: _if(_has_sigma_prime(g), g.cost_gradient),
+        ),
+        Mistake(
+            "extra_output_derivative",
+            ("BP1",),
+            "δᴸ = (a − y)/m ⊙ σ′(zᴸ)",
+            "Leave σ′ out: this cost's derivative cancels it.",
+            lambda g: _if(not _has_sigma_prime(g), lambda: g.right * g.prime(g.l)),
+        ),
+        Mistake(
+            "softmax_diagonal",
+            ("BP1",),
+            "δᴸ = ∇ₐC ⊙ a(1 − a), softmax's Jacobian taken as diagonal",
+            "Every output of softmax depends on every z: δⱼ = aⱼ(gⱼ − Σₖ gₖaₖ).",
+            lambda g: _if(
+                g.net.sigma(g.l) is softmax and _has_sigma_prime(g),
+                lambda: g.cost_gradient() * g.prime(g.l),
+            ),
+        ),
+        Mistake(
+            "no_hidden_derivative",
+            ("BP2",),
+            "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹",
+            "Multiply by σ′(zˡ), element by element.",
+            lambda g: g.pulled_back(),
+        ),
+        Mistake(
+            "sigma_for_derivative",
+            ("BP1", "BP2"),
+            "… ⊙ σ(zˡ)",
+            "Multiply by the derivative σ′(zˡ), not by σ(zˡ).",
+            lambda g: _before_derivative(g) * g.act(g.l),
+        ),
+        Mistake(
+            "derivative_at_a",
+            ("BP1", "BP2"),
+            "… ⊙ σ′(aˡ)",
+            "Evaluate σ′ at zˡ: aˡ has been through σ once already.",
+            lambda g: _before_derivative(g) * g.prime_at(g.l, g.a[g.l]),
+        ),
+        Mistake(
+            "derivative_of_z_as_if_a",
+            ("BP1", "BP2"),
+            "the form of σ′ that takes a, such as a(1 − a), with z in a's place",
+            "That form of σ′ is a function of a: put aˡ into it.",
+            lambda g: _if(
+                g.net.sigma(g.l).of == "a" and g.net.sigma(g.l) is not softmax,
+                lambda: (
+                    _before_derivative(g)
+                    * g._sized(g.net.sigma(g.l).sigma_prime(jnp.asarray(g.z[g.l])), 1)
+                ),
+            ),
+        ),
+        Mistake(
+            "derivative_of_wrong_layer",
+            ("BP2",),
+            "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ⁺¹)",
+            "δˡ takes σ′ of its own layer, σ′(zˡ).",
+            lambda g: g.pulled_back() * g.prime(g.l + 1),
+        ),
+        Mistake(
+            "matrix_product_for_hadamard",
+            ("BP1", "BP2"),
+            "a matrix product with σ′(zˡ) in place of ⊙",
+            "⊙ is element by element: `*`, not `@`.",
+            lambda g: _before_derivative(g) @ g.prime(g.l),
+        ),
+        # The wrong array.
+        Mistake(
+            "weights_not_transposed",
+            ("BP2",),
+            "δˡ = Wˡ⁺¹ δˡ⁺¹ ⊙ σ′(zˡ)",
+            "Going back takes the transpose: for rows, δˡ⁺¹ @ Wˡ⁺¹ with W as (out, in).",
+            lambda g: (g.delta[g.l + 1] @ g.W[g.l + 1].T) * g.prime(g.l),
+        ),
+        Mistake(
+            "weights_of_wrong_layer",
+            ("BP2",),
+            "δˡ = (Wˡ)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
+            "δˡ⁺¹ comes back through the weights that lead out of layer l, Wˡ⁺¹.",
+            lambda g: (g.delta[g.l + 1] @ g.W[g.l]) * g.prime(g.l),
+        ),
+        Mistake(
+            "weights_updated_first",
+            ("BP2",),
+            "δˡ = (Wˡ⁺¹ − η ∂C/∂Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
+            "Compute every δ before any W is updated.",
+            _updated_weights,
+        ),
+        Mistake(
+            "delta_of_wrong_layer",
+            ("BP2",),
+            "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺² ⊙ σ′(zˡ)",
+            "δˡ follows from the error of the very next layer, δˡ⁺¹.",
+            lambda g: (g.delta[g.l + 2] @ g.W[g.l + 1]) * g.prime(g.l),
+        ),
+        Mistake(
+            "delta_of_next_layer",
+            ("BP3", "BP4"),
+            "δˡ⁺¹ in place of δˡ",
+            "The gradients of layer l take the error of layer l.",
+            lambda g: (
+                bias_gradient(jnp.asarray(g.delta[g.l + 1]))
+                if g.place == "BP3"
+                else g.delta[g.l + 1].T @ g.act(g.l - 1) + g.penalty
+            ),
+        ),
+        Mistake(
+            "gradient_transposed",
+            ("BP4",),
+            "∂C/∂Wˡ = aˡ⁻¹ (δˡ)ᵀ",
+            "∂C/∂W has W's shape: for rows, δˡ.T @ aˡ⁻¹ with W as (out, in).",
+            lambda g: (
+                (g.right - g.penalty).T + g.penalty if not g.absolute else g.right.T + 2 * g.penalty
+            ),
+        ),
+        Mistake(
+            "activation_of_same_layer",
+            ("BP4",),
+            "∂C/∂Wˡ = δˡ (aˡ)ᵀ",
+            "Wˡ joins aˡ⁻¹ to zˡ: take the activation of the layer before.",
+            lambda g: g.delta[g.l].T @ g.act(g.l) + g.penalty,
+        ),
+        Mistake(
+            "sum_for_activation",
+            ("BP4",),
+            "∂C/∂Wˡ = δˡ (zˡ⁻¹)ᵀ",
+            "Wˡ is multiplied by aˡ⁻¹ = σ(zˡ⁻¹), not by zˡ⁻¹.",
+            lambda g: g.delta[g.l].T @ g.sum_(g.l - 1) + g.penalty,
+        ),
+        # The biases.
+        Mistake(
+            "bias_averaged",
+            ("BP3",),
+            "∂C/∂bˡ = the mean of δˡ over the examples",
+            "Sum over the examples: δ has the mean's 1/m already.",
+            lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
+        ),
+        Mistake(
+            "bias_wrong_axis",
+            ("BP3",),
+            "∂C/∂bˡ = the sum of δˡ over the neurons",
+            "Sum over the axis of the examples: axis 0 where they are rows.",
+            lambda g: g.delta[g.l].sum(axis=1),
+        ),
+        Mistake(
+            "bias_missing",
+            ("BP3",),
+            "∂C/∂bˡ = 0",
+            "Give the biases their gradient: the sum of δˡ over the examples.",
+            lambda g: 0 * g.right,
+        ),
+        Mistake(
+            "bias_penalised",
+            ("BP3",),
+            "∂C/∂bˡ = Σ δˡ + l2 · bˡ",
+            "The penalty is on the weights alone.",
+            lambda g: _if(g.net.l2 > 0, lambda: g.right + g.net.l2 * g.b[g.l]),
+        ),
+        # The penalty.
+        Mistake(
+            "penalty_missing",
+            ("cost", "BP4"),
+            "without the l2 term",
+            "Add l2/2 · Σ‖W‖² to the cost, and l2 · W to ∂C/∂W.",
+            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0)),
+        ),
+        Mistake(
+            "penalty_halved",
+            ("cost", "BP4"),
+            "half of the l2 term",
+            "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
+            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0.5)),
+        ),
+        Mistake(
+            "penalty_doubled",
+            ("cost", "BP4"),
+            "twice the l2 term",
+            "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
+            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 2)),
+        ),
+        Mistake(
+            "penalty_on_biases",
+            ("cost",),
+            "… + l2/2 · Σ‖b‖²",
+            "The penalty is on the weights alone.",
+            lambda g: _if(
+                g.net.l2 > 0,
+                lambda: g.right + g.net.l2 / 2 * sum((b**2).sum() for b in g.b.values()),
+            ),
+        ),
+        # The cost, the targets.
+        Mistake(
+            "log_clipped",
+            ("cost",),
+            "log of a kept away from 0, while δ is not",
+            "Compute the cost from z, where it stays exact: log-sum-exp, or softplus.",
+            _clipped_cost,
+        ),
+        Mistake(
+            "labels_off_by_one",
+            ("cost", "BP1"),
+            "the targets one class off",
+            "Count the classes as y does: its columns are the classes 0 … n_L − 1.",
+            _labels_off_by_one,
+        ),
+        Mistake(
+            "targets_of_other_examples",
+            ("cost", "BP1"),
+            "the targets of the next example",
+            "Row i of y is the target of row i of x: shuffle both alike.",
+            _targets_of_other_examples,
+        ),
+        # The forward pass.
+        Mistake(
+            "input_rescaled",
+            ("input",),
+            "a⁰ = x, scaled or shifted",
+            "Feed x as it is given, or hand the scaled x to the check as well.",
+            lambda g: _rescaled(g),
+        ),
+        Mistake(
+            "bias_omitted",
+            ("z",),
+            "zˡ = Wˡ aˡ⁻¹",
+            "Add the bias bˡ.",
+            lambda g: g.act(g.l - 1) @ g.W[g.l].T,
+        ),
+        Mistake(
+            "bias_twice",
+            ("z",),
+            "zˡ = Wˡ aˡ⁻¹ + 2bˡ: an extra bias",
+            "Add the bias bˡ once.",
+            lambda g: g.act(g.l - 1) @ g.W[g.l].T + 2 * g.b[g.l],
+        ),
+        Mistake(
+            "forward_transposed",
+            ("z",),
+            "zˡ = (Wˡ)ᵀ aˡ⁻¹ + bˡ",
+            "W is (out, in): for rows, aˡ⁻¹ @ Wˡ.T.",
+            lambda g: g.act(g.l - 1) @ g.W[g.l] + g.b[g.l],
+        ),
+        Mistake(
+            "forward_sum_not_activation",
+            ("z",),
+            "zˡ = Wˡ zˡ⁻¹ + bˡ",
+            "Layer l takes the activations aˡ⁻¹ = σ(zˡ⁻¹), not the sums zˡ⁻¹.",
+            lambda g: g.sum_(g.l - 1) @ g.W[g.l].T + g.b[g.l],
+        ),
+        Mistake(
+            "activation_omitted",
+            ("a",),
+            "aˡ = zˡ",
+            "Apply σ.",
+            lambda g: g.sum_(g.l),
+        ),
+        Mistake(
+            "other_activation",
+            ("a",),
+            "aˡ = another σ of zˡ",
+            "Apply the σ that the network names.",
+            _other_sigma,
+        ),
+        # Parts, and precision.
+        Mistake(
+            "unit_dropped",
+            ("a", "BP1", "BP2", "BP3"),
+            "one neuron's values zero",
+            "Let the loop over the neurons reach them all.",
+            lambda g: _dropped(g, g.right.ndim - 1),
+        ),
+        Mistake(
+            "unit_dropped_from_gradient",
+            ("BP4",),
+            "one neuron's row of ∂C/∂W zero",
+            "Let the loop over the neurons reach them all.",
+            lambda g: _dropped(g, 0),
+        ),
+        Mistake(
+            "example_dropped",
+            ("BP1", "BP2"),
+            "one example's row of δ zero",
+            "Let the loop over the examples reach them all.",
+            lambda g: _dropped(g, 0),
+        ),
+        Mistake(
+            "example_left_out",
+            ("BP3", "BP4"),
+            "the sum over all the examples but one",
+            "Let the sum over the examples begin at the first and end after the last.",
+            _example_left_out,
+        ),
+        Mistake(
+            "float16_step",
+            ("z", "BP1", "BP2", "BP4"),
+            "rounded to float16 on the way",
+            "Keep every step in the dtype of the parameters.",
+            _float16_step,
+        ),
+    )
+}
+
+
+def _before_derivative(g: Given) -> Any:
+    """What BP1 or BP2 multiplies by σ′."""
+    if g.place == "BP2":
+        return g.pulled_back()
+    return g.cost_gradient() if _has_sigma_prime(g) else None
+
+
+def _repenalised(g: Given, factor: float) -> Any:
+    if g.absolute:
+        return g.right + (1 + factor) * g.penalty
+    return g.right + (factor - 1) * g.penalty
+
+
+def _rescaled(g: Given) -> Any:
+    """λx + c, by least squares over all of x; x/2 when planting."""
+    x = g.right
+    if g.absolute:
+        return x + 1
+    if g.got is None:
+        return x / 2
+    spread = x - x.mean()
+    length = float((spread * spread).sum())
+    slope = float((spread * g.got).sum()) / length if length else 1.0
+    return slope * spread + g.got.mean()
+
+
+# ── Planting ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def backprop_with(
+    net: Network,
+    params: Params,
+    x: Any,
+    y: Any,
+    planted: dict[tuple[str, int], Mistake],
+    eta: float = 0.5,
+) -> Backprop:
+    """Backpropagation with mistakes in it: what follows a wrong step is computed from it.
+
+    Args:
+        net: the network.
+        params: a `Layer(W, b)` for each layer.
+        x: (m, n_0).
+        y: (m, n_L).
+        planted: the mistake to make in an equation of a layer, by (place, l); l is 0 for "input"
+            and L for "cost".
+        eta: η, of an update that comes too early.
+
+    Raises:
+        ValueError: where the network has no room for a mistake.
+    """
+    W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
+    z: dict[int, Any] = {}
+    a: dict[int, Any] = {}
+    delta: dict[int, Any] = {}
+    dW: dict[int, Any] = {}
+    db: dict[int, Any] = {}
+
+    def step(place: str, l: int, right: Any) -> Any:
+        mistake = planted.get((place, l))
+        if mistake is None:
+            return right
+        wrong = mistake.result(Given(net, place, l, W, b, z, a, delta, dW, y, right, eta=eta))
+        if wrong is None:
+            raise ValueError(f"planted: {net} has no room for {mistake.name} at {place}, layer {l}")
+        return jnp.asarray(wrong, right.dtype)
+
+    a[0] = step("input", 0, jnp.asarray(x))
+    for l in net.layers:
+        z[l] = step("z", l, a[l - 1] @ W[l].T + b[l])
+        a[l] = step("a", l, net.sigma(l).sigma(z[l]))
+    L = net.depth
+    cost = step("cost", L, batch_cost(net, params, z[L], a[L], y))
+    for l in range(L, 0, -1):
+        if l == L:
+            delta[l] = step("BP1", l, output_delta(net, z[L], a[L], y))
+        else:
+            sigma_prime = net.sigma(l).derivative(z[l], a[l])
+            delta[l] = step("BP2", l, hidden_delta(W[l + 1], delta[l + 1], sigma_prime))
+        db[l] = step("BP3", l, bias_gradient(delta[l]))
+        penalty = net.l2 * W[l] if net.l2 else 0
+        dW[l] = step("BP4", l, weight_gradient(delta[l], a[l - 1]) + penalty)
+    return Backprop(
+        cost,
+        tuple(z[l] for l in net.layers),
+        tuple(a[l] for l in (0, *net.layers)),
+        tuple(delta[l] for l in net.layers),
+        tuple(dW[l] for l in net.layers),
+        tuple(db[l] for l in net.layers),
+    )

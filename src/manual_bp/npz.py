@@ -1,0 +1,120 @@
+"""Arrays from a `.npz` file that is taken as untrusted.
+
+Nothing is unpickled, and no size that a header claims is believed before it is checked.
+"""
+
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# What zipfile, zlib and numpy's header reader raise on damaged bytes.
+_DAMAGE = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class Header(NamedTuple):
+    """What a member says of its array.
+
+    Attributes:
+        shape: of the array.
+        in_columns: whether its entries are in column-major order.
+        dtype: of its entries, a real number's.
+        start: the position of the first entry, after this header.
+    """
+
+    shape: tuple[int, ...]
+    in_columns: bool
+    dtype: np.dtype[Any]
+    start: int
+
+    @property
+    def size(self) -> int:
+        """The bytes of the entries."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Npz:
+    """An open `.npz` file: its names, then the header of an array, then the array."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with self._intact("a .npz file"):
+            self.archive = zipfile.ZipFile(path)
+
+    def __enter__(self) -> "Npz":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the arrays, in the file's order; one that comes twice is here twice."""
+        members = self.archive.namelist()
+        return [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+
+    def stored(self, name: str) -> int:
+        """The bytes that a member claims to hold, which are the most that are ever read of it."""
+        return self.archive.getinfo(f"{name}.npy").file_size
+
+    def header(self, name: str) -> Header:
+        """The header of one array; a ValueError where it is damaged or of no real numbers."""
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        with self._intact(name), self.archive.open(f"{name}.npy") as member:
+            shape, in_columns, dtype = readers[np.lib.format.read_magic(member)](member)
+            header = Header(shape, in_columns, dtype, member.tell())
+        if dtype.kind not in "fiu":
+            what = "pickled objects" if dtype.hasobject else f"dtype {dtype}"
+            raise ValueError(
+                f"{self.path}: expected {name} to hold real numbers, got {what}; "
+                "save floats or integers"
+            )
+        return header
+
+    def array(self, name: str, header: Header) -> np.ndarray:
+        """The array of a header; a ValueError where it is damaged, too long or too short."""
+        expected, claimed = header.start + header.size, self.stored(name)
+        if min(header.shape, default=0) < 0 or expected != claimed:
+            raise ValueError(
+                f"{self.path}: expected {expected} bytes of {name} for its shape {header.shape}, "
+                f"got {claimed}; fetch or write the file again"
+            )
+        with self._intact(name):
+            entries = self.archive.read(f"{name}.npy")  # checks the checksum as well
+            array = np.frombuffer(entries, header.dtype, offset=header.start)
+            return array.reshape(header.shape, order="F" if header.in_columns else "C")
+
+    @contextmanager
+    def _intact(self, what: str) -> Iterator[None]:
+        """Says that a file is damaged, whatever its bytes made the readers raise."""
+        try:
+            yield
+        except _DAMAGE as error:
+            raise ValueError(
+                f"{self.path}: expected {what} intact, got bytes that cannot be read "
+                f"({type(error).__name__}: {error}); write the file again with numpy.savez"
+            ) from error

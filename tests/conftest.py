@@ -1,0 +1,34 @@
+"""Set JAX up before anything of the library is imported: platform, precision, shape checks."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# The shapes in these annotations hold for every call that a test makes. Not in network.py, whose
+# own checks and messages are what is tested there.
+install_import_hook(["manual_bp.backprop", "manual_bp.witnesses.autodiff"], "beartype.beartype")
+
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--jax-platform",
+        choices=sorted(PLATFORMS),
+        help="where the tests run; without it JAX_PLATFORMS decides, and else JAX",
+    )
+
+
+def pytest_configure(config):
+    platform = config.getoption("--jax-platform")
+    if platform is not None:
+        jax.config.update("jax_platforms", PLATFORMS[platform])
+    # A GPU's default float32 product rounds its factors to 11 bits, which no bound here allows for.
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture
+def x64():
+    """JAX's 64-bit types, for the length of a test."""
+    with jax.enable_x64(True):
+        yield

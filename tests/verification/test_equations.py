@@ -1,0 +1,561 @@
+"""Every equation's bound: inside is accepted, outside is not, and what is right is inside."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import DTYPES, ELEMENTWISE, HEADS, random_case
+from manual_bp import Activation, Backprop, Cost, Network, backprop, compare
+from manual_bp.verification.equations import (
+    Evidence,
+    Known,
+    arithmetic_of,
+    derivative,
+    equations,
+    input_sum,
+    no_evidence,
+)
+from manual_bp.verification.equations import activation as judge_activation
+
+SIZES, M = (3, 5, 4, 2), 7
+BITS = {
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float32": np.float32,
+    "float64": np.float64,
+}
+
+
+def wide(tree):
+    return jax.tree.map(lambda array: jnp.asarray(np.asarray(array, np.float64)), tree)
+
+
+def judged(net, case, arithmetic, record=None):
+    """Every equation, on the record's own inputs, or on the truth of those before it."""
+    nothing = no_evidence(net)
+    with jax.enable_x64(True):
+        own = Evidence(nothing if record is None else wide(record), nothing, nothing)
+        return list(equations(net, arithmetic, *wide(case), own))
+
+
+def numpy_arithmetic(dtype):
+    return arithmetic_of(dtype, precision=None, platform="numpy")
+
+
+def record_of(net, values):
+    """A record from {(quantity, layer): array}."""
+
+    def of(quantity, first=1):
+        return tuple(values[quantity, l] for l in range(first, net.depth + 1))
+
+    return Backprop(values["cost", net.depth], of("z"), of("a", 0), of("delta"), of("dW"), of("db"))
+
+
+def true_record(net, case, dtype):
+    """What is exactly right in float64, quantity by quantity."""
+    found = judged(net, case, numpy_arithmetic(dtype))
+    return {(e.quantity, e.layer): np.asarray(e.truth) for e in found}
+
+
+def ratio(equation, got):
+    """The largest difference from what is right, in bounds; of finite values alone."""
+    got, bound = np.asarray(got, np.float64), np.asarray(equation.bound)
+    off = np.abs(got - np.asarray(equation.truth))
+    if equation.otherwise is not None:
+        off = np.fmin(off, np.abs(got - np.asarray(equation.otherwise)))
+    with np.errstate(all="ignore"):
+        found = np.where(off == 0, 0, off / bound)
+    return np.where(np.isfinite(got), found, 0).max()
+
+
+# ── Just inside, just outside ────────────────────────────────────────────────────────────────────
+
+TWO = {
+    "cross-entropy": Network(SIZES, ("tanh", "silu", "softmax"), "cross_entropy", l2=0.1),
+    "quadratic": Network(SIZES, ("sigmoid", "leaky_relu", "softplus"), "quadratic"),
+}
+
+
+@pytest.mark.parametrize(
+    ("net", "dtype"),
+    [
+        pytest.param(TWO[name], dtype, id=f"{name}-{dtype}")
+        for name, dtype in (
+            ("cross-entropy", "float32"),
+            ("cross-entropy", "float64"),
+            ("cross-entropy", "bfloat16"),
+            ("quadratic", "float32"),
+        )
+    ],
+)
+def test_a_value_just_inside_its_bound_agrees_and_one_just_outside_does_not(net, dtype, x64):
+    case = random_case(net, M, seed=1, dtype=dtype)
+    values = true_record(net, case, dtype)
+    right = record_of(net, values)
+    rng = np.random.default_rng(0)
+    for equation in judged(net, case, numpy_arithmetic(dtype), right):
+        name = (equation.quantity, equation.layer)
+        truth, bound = np.asarray(equation.truth), np.asarray(equation.bound)
+        index = tuple(rng.integers(size) for size in truth.shape)
+        sign = rng.choice([-1, 1])
+        # A float64 record of float32 or bfloat16 parameters is judged by their arithmetic, so the
+        # perturbed value need not be rounded to it. In float64 the next number stands for it.
+        inside = truth[index] + sign * 0.99 * bound[index]
+        outside = truth[index] + sign * 1.01 * bound[index]
+        # An exact operation leaves no room: its bound is what an underflow loses.
+        exact = outside == truth[index]
+        if dtype == "float64" or exact:
+            inside = np.nextafter(inside, truth[index])
+            outside = np.nextafter(outside, sign * np.inf)
+        if exact:
+            inside = truth[index]
+        for value, wrong in ((inside, 0), (outside, 1)):
+            changed = truth.copy()
+            changed[index] = value
+            agreement = compare(net, *case, subject=record_of(net, values | {name: changed}))
+            row = next(r for r in agreement.rows if (r.quantity, r.layer) == name)
+            assert row.wrong == wrong, (name, row)
+            assert (row.verdict == "disagrees") == bool(wrong), (name, row)
+            if wrong:
+                assert row.worst.index == index
+                assert row.worst.got == value
+            if dtype == "float32" and not exact:
+                assert row.bound_ratio == pytest.approx(1.01 if wrong else 0.99, rel=1e-3)
+
+
+def test_the_input_has_to_be_the_input(x64):
+    net = TWO["quadratic"]
+    case = random_case(net, M, seed=1, dtype="float32")
+    values = true_record(net, case, "float32")
+    values["a", 0] = np.nextafter(values["a", 0].astype(np.float32), np.float32(9))
+    rows = compare(net, *case, subject=record_of(net, values)).rows
+    assert (rows[0].quantity, rows[0].layer, rows[0].verdict) == ("a", 0, "disagrees")
+    assert rows[0].wrong == case[1].size
+
+
+# ── What is right stays inside ───────────────────────────────────────────────────────────────────
+#
+# The network in NumPy, in each format, with every operation rounded to it: sums in several orders,
+# σ and σ′ by several formulas.
+
+
+def fold(terms, order):
+    """Σ over the first axis, each addition rounded."""
+    if order == "pairwise":
+        while len(terms) > 1:
+            half = len(terms) // 2
+            terms = np.concatenate([terms[:half] + terms[half : 2 * half], terms[2 * half :]])
+        return terms[0]
+    if order == "blocked" and len(terms) > 2:
+        return fold(
+            np.stack([fold(block, "forward") for block in np.array_split(terms, 2)]), "forward"
+        )
+    total = None
+    for term in terms[::-1] if order == "reversed" else terms:
+        total = term if total is None else total + term
+    return total
+
+
+def dot(A, B, order):
+    return fold(np.moveaxis(A[:, :, None] * B[None], 1, 0), order)
+
+
+def erf(z):
+    return scipy.special.erf(z.astype(np.float64)).astype(z.dtype)
+
+
+def square(z):
+    return z * z
+
+
+def within_nine(z, c):
+    return np.minimum(np.maximum(z, c(-9)), c(9))
+
+
+def sigmoid(z, c):
+    return c(1) / (c(1) + np.exp(-z))
+
+
+def gelu_u(z, c):
+    return c((2 / np.pi) ** 0.5) * (z + c(0.044715) * z * z * z)
+
+
+# name: the formulas of σ(z), and those of σ′(z, a)
+ROUTES = {
+    "identity": ([lambda z, c: z], [lambda z, a, c: np.ones_like(z)]),
+    "sigmoid": (
+        [
+            sigmoid,
+            lambda z, c: (c(1) + np.tanh(z * c(0.5))) * c(0.5),
+            lambda z, c: np.exp(np.minimum(z, c(0))) / (c(1) + np.exp(-np.abs(z))),
+        ],
+        [
+            lambda z, a, c: a * (c(1) - a),
+            lambda z, a, c: a - a * a,
+            lambda z, a, c: np.exp(-np.abs(z)) / square(c(1) + np.exp(-np.abs(z))),
+        ],
+    ),
+    "tanh": (
+        [lambda z, c: np.tanh(z)],
+        [
+            lambda z, a, c: c(1) - a * a,
+            lambda z, a, c: (c(1) - a) * (c(1) + a),
+            lambda z, a, c: c(1) / square(np.cosh(within_nine(z, c))),
+        ],
+    ),
+    "relu": (
+        [lambda z, c: np.maximum(z, c(0)), lambda z, c: z * (z > 0).astype(z.dtype)],
+        [lambda z, a, c: (z > 0).astype(z.dtype), lambda z, a, c: np.sign(a)],
+    ),
+    "leaky_relu": (
+        [lambda z, c: np.maximum(z, c(0.01) * z), lambda z, c: np.where(z < 0, z / c(100), z)],
+        [lambda z, a, c: np.where(z >= 0, c(1), c(0.01))],
+    ),
+    "elu": (
+        [
+            lambda z, c: np.where(z > 0, z, np.expm1(np.minimum(z, c(0)))),
+            lambda z, c: np.where(z > 0, z, np.exp(np.minimum(z, c(0))) - c(1)),
+        ],
+        [
+            lambda z, a, c: np.where(z > 0, c(1), a + c(1)),
+            lambda z, a, c: np.exp(np.minimum(z, c(0))),
+        ],
+    ),
+    "softplus": (
+        [
+            lambda z, c: np.maximum(z, c(0)) + np.log1p(np.exp(-np.abs(z))),
+            lambda z, c: np.logaddexp(z, c(0)),
+            lambda z, c: np.where(z > 9, z, np.log(c(1) + np.exp(np.minimum(z, c(9))))),
+        ],
+        [
+            lambda z, a, c: sigmoid(z, c),
+            lambda z, a, c: c(1) - np.exp(-a),
+            lambda z, a, c: np.exp(z - a),
+        ],
+    ),
+    "silu": (
+        [lambda z, c: z * sigmoid(z, c), lambda z, c: z / (c(1) + np.exp(-z))],
+        [
+            lambda z, a, c: sigmoid(z, c) * (c(1) + z * (c(1) - sigmoid(z, c))),
+            lambda z, a, c: a + sigmoid(z, c) * (c(1) - a),
+        ],
+    ),
+    "gelu": (
+        [
+            lambda z, c: c(0.5) * z * (c(1) + erf(z * c(0.5**0.5))),
+            lambda z, c: z * ((c(1) + erf(z / c(2**0.5))) / c(2)),
+        ],
+        [
+            lambda z, a, c: (
+                c(0.5) * (c(1) + erf(z * c(0.5**0.5)))
+                + z * np.exp(-z * z / c(2)) * c((2 * np.pi) ** -0.5)
+            ),
+        ],
+    ),
+    "gelu_tanh": (
+        [
+            lambda z, c: c(0.5) * z * (c(1) + np.tanh(gelu_u(z, c))),
+            lambda z, c: z * sigmoid(c(2) * gelu_u(z, c), c),
+        ],
+        [
+            lambda z, a, c: (
+                (
+                    c(1)
+                    + np.tanh(gelu_u(within_nine(z, c), c))
+                    + within_nine(z, c)
+                    * (c(1) - square(np.tanh(gelu_u(within_nine(z, c), c))))
+                    * c((2 / np.pi) ** 0.5)
+                    * (c(1) + c(3 * 0.044715) * square(within_nine(z, c)))
+                )
+                * c(0.5)
+            ),
+        ],
+    ),
+}
+
+
+def softmax(z, order):
+    exp = np.exp(z - z.max(axis=1, keepdims=True))
+    return exp / fold(exp.T, order)[:, None]
+
+
+def other_routes(net, case, dtype, order, route):
+    """The record in NumPy, rounded to `dtype` after every operation."""
+    scalar = BITS[dtype]
+    params, x, y = jax.tree.map(np.asarray, case)
+    c, m, L = scalar, x.shape[0], net.depth
+    route = itertools.count(route)
+
+    def one_of(formulas):
+        return formulas[next(route) % len(formulas)]
+
+    W = {l: layer.W for l, layer in enumerate(params, start=1)}
+    z, a, found = {}, {0: x}, {("a", 0): x}
+    for l, layer in enumerate(params, start=1):
+        z[l] = dot(a[l - 1], layer.W.T, order) + layer.b
+        sigma = net.sigma(l).name
+        a[l] = softmax(z[l], order) if sigma == "softmax" else one_of(ROUTES[sigma][0])(z[l], c)
+        found |= {("z", l): z[l], ("a", l): a[l]}
+
+    if net.cost.name == "quadratic":
+        each = fold(square(a[L] - y).T, order) * c(0.5)
+        g = (a[L] - y) / c(m)
+        if net.sigma(L).name == "softmax":
+            delta = a[L] * (g - fold((g * a[L]).T, order)[:, None])
+        else:
+            delta = g * one_of(ROUTES[net.sigma(L).name][1])(z[L], a[L], c)
+    elif net.cost.name == "cross_entropy":
+        top = z[L].max(axis=1, keepdims=True)
+        log_sum = np.log(fold(np.exp(z[L] - top).T, order))[:, None]
+        each = -fold((y * (z[L] - top - log_sum)).T, order)
+        delta = (a[L] * fold(y.T, order)[:, None] - y) / c(m)
+    else:
+        terms = np.maximum(z[L], c(0)) - z[L] * y + np.log1p(np.exp(-np.abs(z[L])))
+        each, delta = fold(terms.T, order), (a[L] - y) * (c(1) / c(m))
+    found["cost", L] = fold(each, order) / c(m)
+    if net.l2:
+        squares = [fold(square(W[l]).ravel(), order) for l in W]
+        found["cost", L] = found["cost", L] + c(net.l2 / 2) * fold(np.stack(squares), order)
+
+    for l in range(L, 0, -1):
+        if l < L:
+            prime = one_of(ROUTES[net.sigma(l).name][1])(z[l], a[l], c)
+            delta = dot(delta, W[l + 1], order) * prime
+        found["delta", l] = delta
+        found["db", l] = fold(delta, order)
+        found["dW", l] = dot(delta.T, a[l - 1], order)
+        if net.l2:
+            found["dW", l] = found["dW", l] + c(net.l2) * W[l]
+    assert {array.dtype for array in found.values()} == {np.dtype(scalar)}
+    return record_of(net, found)
+
+
+# Each activation in a hidden layer, each pair of output and cost.
+PAIRS = [
+    Network(SIZES, (first, second, head or first), cost, l2)
+    for (first, second), (head, cost), l2 in zip(
+        zip(ELEMENTWISE[::2], ELEMENTWISE[1::2], strict=True),
+        [*HEADS, HEADS[0]],
+        (0.0, 0.1, 0.0, 0.01, 0.0),
+        strict=True,
+    )
+]
+
+
+def scaled_case(net, m, seed, dtype, scale):
+    with jax.enable_x64(True):
+        params, x, y = random_case(net, m, seed, dtype)
+        return params, (x * scale).astype(x.dtype), y
+
+
+def worst_ratio(net, case, dtype, order, route):
+    with np.errstate(all="ignore"):
+        record = other_routes(net, case, dtype, order, route)
+    found = {}
+    for equation in judged(net, case, numpy_arithmetic(dtype), record):
+        got = getattr(record, equation.quantity)
+        if equation.quantity != "cost":
+            got = got[equation.layer - (equation.quantity != "a")]
+        found[equation.quantity, equation.layer] = ratio(equation, got)
+    return found
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    net=st.sampled_from(PAIRS),
+    dtype=st.sampled_from(DTYPES),
+    order=st.sampled_from(["forward", "reversed", "pairwise", "blocked"]),
+    route=st.integers(0, 5),
+    exponent=st.floats(-3, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_right_by_another_route_is_within_every_bound(net, dtype, order, route, exponent, seed):
+    case = scaled_case(net, M, seed, dtype, 10.0**exponent)
+    ratios = worst_ratio(net, case, dtype, order, route)
+    assert max(ratios.values()) <= 1, ratios
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", ELEMENTWISE)
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_right_by_another_route_is_within_every_bound_of_every_network(hidden, head, dtype):
+    for seed, (depth, order) in enumerate(
+        itertools.product((1, 2, 4), ("forward", "reversed", "pairwise", "blocked"))
+    ):
+        rng = np.random.default_rng(seed)
+        sizes = rng.choice([1, 2, 3, 17, 40, 300], depth + 1)
+        output, cost = head
+        net = Network(
+            tuple(map(int, sizes)),
+            (hidden,) * (depth - 1) + (output or hidden,),
+            cost,
+            0.01 * (seed % 2),
+        )
+        case = scaled_case(
+            net, int(rng.choice([1, 3, 64])), seed, dtype, 10.0 ** rng.uniform(-3, 3)
+        )
+        ratios = worst_ratio(net, case, dtype, order, seed)
+        assert max(ratios.values()) <= 1, (net, seed, ratios)
+
+
+# ── What is wrong does not ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("net", TWO.values(), ids=TWO)
+def test_one_term_left_out_shows(net):
+    """The bounds are tight enough for the least of mistakes: a product's last term dropped."""
+    with jax.enable_x64(True):
+        case = random_case(net, M, seed=3, dtype="float32")
+    params, _, _ = jax.tree.map(lambda array: np.asarray(array, np.float64), case)
+    right = true_record(net, case, "float32")
+    found = {
+        (e.quantity, e.layer): e
+        for e in judged(net, case, numpy_arithmetic("float32"), record_of(net, right))
+    }
+    z, a, delta = ({l: v for (q, l), v in right.items() if q == k} for k in ("z", "a", "delta"))
+    for l, (W, b) in enumerate(params, start=1):
+        for k in range(W.shape[1]):
+            assert ratio(found["z", l], z[l] - a[l - 1][:, k : k + 1] * W[:, k]) > 1
+        assert ratio(found["z", l], z[l] - b) > 1
+        for i in range(M):
+            less = right["dW", l] - np.outer(delta[l][i], a[l - 1][i])
+            assert ratio(found["dW", l], less) > 1
+            assert ratio(found["db", l], right["db", l] - delta[l][i]) > 1
+        if l < net.depth:
+            W_next, prime = params[l].W, delta[l] / (delta[l + 1] @ params[l].W)
+            for k in range(W_next.shape[0]):
+                less = delta[l] - delta[l + 1][:, k : k + 1] * W_next[k] * prime
+                assert ratio(found["delta", l], less) > 1
+    if net.l2:
+        for l, (W, _) in enumerate(params, start=1):
+            assert ratio(found["dW", l], right["dW", l] - net.l2 * W) > 1
+            cost = right["cost", net.depth] - net.l2 / 2 * (W**2).sum()
+            assert ratio(found["cost", net.depth], cost) > 1
+
+
+# ── The arithmetic in force ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "platform", "product", "accumulator", "says"),
+    [
+        ("float32", None, "cpu", 0, 2**-24, "whole float32 factors"),
+        ("float32", "default", "cpu", 0, 2**-24, "whole float32 factors"),
+        ("float32", None, "numpy", 0, 2**-24, "whole float32 factors"),
+        ("float32", None, "gpu", 2**-10, 2**-24, "assumed as coarse as TF32"),
+        ("float32", "default", "gpu", 2**-10, 2**-24, "at default precision"),
+        ("float32", "tensorfloat32", "gpu", 2**-10, 2**-24, "at tensorfloat32 precision"),
+        ("float32", "high", "gpu", 2**-10, 2**-24, "at high precision"),
+        ("float32", "bfloat16", "gpu", 2**-8, 2**-24, "at bfloat16 precision"),
+        ("float32", "BF16_BF16_F32", "gpu", 2**-8, 2**-24, "at BF16_BF16_F32 precision"),
+        ("float32", "TF32_TF32_F32", "gpu", 2**-10, 2**-24, "at TF32_TF32_F32 precision"),
+        ("float32", "highest", "gpu", 0, 2**-24, "at highest precision"),
+        ("float32", None, "tpu", 2**-8, 2**-24, "assumed as coarse as bfloat16"),
+        ("float32", "default", "tpu", 2**-8, 2**-24, "at default precision"),
+        ("float32", "high", "tpu", 2**-14, 2**-24, "at high precision"),
+        ("float32", "highest", "tpu", 2**-22, 2**-24, "at highest precision"),
+        ("float64", None, "gpu", 0, 2**-53, "float64"),
+        ("bfloat16", "highest", "cpu", 0, 2**-24, "sums in float32"),
+        ("float16", None, "gpu", 0, 2**-24, "sums in float32"),
+        ("bfloat16", None, "numpy", 0, 2**-8, "sums in bfloat16, the worst case"),
+        ("float16", None, "numpy", 0, 2**-11, "sums in float16, the worst case"),
+    ],
+)
+def test_arithmetic(dtype, precision, platform, product, accumulator, says):
+    found = arithmetic_of(dtype, precision=precision, platform=platform)
+    assert found.u == float(jnp.finfo(dtype).eps) / 2
+    assert (found.product, found.accumulator) == (product, accumulator)
+    assert found.excess == (found.u if dtype in ("float16", "bfloat16") else 0)
+    assert found.name.startswith(dtype)
+    assert says in found.name
+    assert ("assumed" in found.name) == (
+        precision is None and platform in ("gpu", "tpu") and product > 0
+    )
+
+
+def test_gamma():
+    ar = arithmetic_of("bfloat16", precision=None, platform="numpy")
+    assert ar.gamma(1) == 2**-8 / (1 - 2**-8)
+    assert ar.gamma(255) == pytest.approx(255)
+    assert ar.gamma(256) == np.inf
+
+
+def test_factors_read_with_ten_bits_are_right_on_a_gpu_at_default_precision_alone():
+    rng = np.random.default_rng(0)
+    a, W = (rng.uniform(0.5, 1, shape).astype(np.float32) for shape in ((M, 64), (8, 64)))
+
+    def tf32(array):  # 10 of the mantissa's 23 bits are left
+        return (array.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    got = tf32(a) @ tf32(W).T
+    ratios = {}
+    with jax.enable_x64(True):
+        for precision in ("default", "highest"):
+            ar = arithmetic_of("float32", precision=precision, platform="gpu")
+            z, bound = input_sum(ar, *wide((W, np.zeros(8))), Known(wide(a), None))
+            ratios[precision] = np.max(np.abs(got - np.asarray(z)) / np.asarray(bound))
+    assert ratios["default"] <= 1
+    assert ratios["highest"] > 10
+
+
+# ── Inputs that are themselves uncertain, and a user's own σ and C ───────────────────────────────
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_an_uncertain_z_moves_a_and_sigma_prime_no_farther_than_the_bound_says(name):
+    """Also where σ′ has its extreme between the ends: sigmoid's at 8 ± 16 is not at −8 or 24."""
+    sigma = Network((1, 1), (name,), "quadratic").activations[0]
+    exact = arithmetic_of("float64", precision=None, platform="numpy")
+    middles, errors = (
+        v.ravel() for v in np.meshgrid(np.linspace(-9, 9, 37), [0.1, 1.0, 6.0, 16.0])
+    )
+    with jax.enable_x64(True):
+        z = Known(jnp.asarray(middles[:, None]), jnp.asarray(errors[:, None]))
+        a, e_a = judge_activation(exact, sigma, z)
+        prime, e_prime = derivative(exact, sigma, z)
+        for t in np.linspace(-1, 1, 101):
+            moved = Known(z.value + t * z.error, None)
+            a_moved, own = judge_activation(exact, sigma, moved)
+            prime_moved, own_prime = derivative(exact, sigma, moved)
+            # 1.05: between two of the points that are looked at, σ′ may go a little farther.
+            assert (jnp.abs(a_moved - a) <= 1.05 * e_a + own).all(), (name, t)
+            assert (jnp.abs(prime_moved - prime) <= 1.05 * e_prime + own_prime).all(), (name, t)
+
+
+def test_no_bound_of_a_long_sum_in_a_short_format_is_a_false_alarm(x64):
+    """γ₃₀₀ of bfloat16 is infinite, and infinity times 0 no NaN: nothing is claimed there."""
+    net = Network((300, 2, 2), ("silu", "identity"), "quadratic")
+    params, x, y = random_case(net, 3, seed=0, dtype="bfloat16")
+    case = params, x.at[1].set(0), y
+    record = jax.tree.map(np.asarray, backprop(net, *case))
+    agreement = compare(net, *case, subject=record, witness=jax.tree.map(np.asarray, record))
+    assert not {"disagrees", "nonfinite"} & {row.verdict for row in agreement.rows}, str(agreement)
+    assert "undecided" in {row.verdict for row in agreement.rows}
+
+
+CUBE = Activation("cube", lambda z: z**3 / 9, lambda z: z * z / 3)
+HUBER = Cost(
+    "pseudo_huber",
+    value=lambda a, y: (jnp.sqrt(1 + (a - y) ** 2) - 1).sum(axis=-1),
+    gradient=lambda a, y: (a - y) / jnp.sqrt(1 + (a - y) ** 2),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_users_own_activation_and_cost_are_judged_by_the_bound_assumed(dtype, x64):
+    net = Network(SIZES, (CUBE, "tanh", "identity"), HUBER)
+    case = random_case(net, M, seed=5, dtype=dtype)
+    agreement = compare(net, *case)
+    assert agreement.ok, str(agreement)
+    wrong = net.activations[0].__class__("cube", CUBE.sigma, lambda z: z * z)
+    agreement = compare(Network(SIZES, (wrong, "tanh", "identity"), HUBER), *case)
+    bad = [(row.equation, row.layer) for row in agreement.rows if row.verdict == "disagrees"]
+    assert bad == [("BP2", 1)]
