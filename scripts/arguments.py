@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import jax
 
 from manual_bp import Network
+from manual_bp.checkpoint import replacing
 from manual_bp.costs import COSTS
 from manual_bp.data import Data, load
 from manual_bp.network import nearest
@@ -198,12 +199,9 @@ def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[str], Non
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def run(main: Callable[[], int]) -> NoReturn:

@@ -1,9 +1,9 @@
 """The proof that the checker works: planted mistakes found, right networks never rejected.
 
-Every mistake of the catalogue is planted where a random network has room for it, in float32, float64
-and bfloat16; what `manual_bp.compare` finds stands beside what two gradient checkers find at
-their defaults. A planted mistake that changes no number by more than sixteen roundings of the largest is no
-mistake on that batch, and is not counted.
+Every mistake of the catalogue is planted where a random network has room for it, in float32,
+float64 and bfloat16. What `manual_bp.compare` finds stands beside what two gradient checkers find
+at their defaults, and `manual_bp.check` has to name it. A mistake that changes no number by more
+than sixteen roundings of the largest is no mistake on that batch, and is not counted.
 """
 
 import argparse
@@ -68,8 +68,8 @@ def main() -> int:
         declare_conventions(args.seed, index, outcome, failures)
     pairs = outcome["both found"] + outcome["not both found"]
     print(
-        f"\ntwo mistakes at once: both found {outcome['both found']} of {pairs} times; right code in "
-        f"a declared convention: {outcome['conventions with findings']} of "
+        f"\ntwo mistakes at once: both found {outcome['both found']} of {pairs} times; right code "
+        f"in a declared convention: {outcome['conventions with findings']} of "
         f"{outcome['conventions']} with a finding"
     )
     if pairs and outcome["both found"] < 0.95 * pairs:
@@ -110,7 +110,9 @@ def small_case(seed: int, index: int, dtype: str) -> tuple[mbp.Network, Any, Any
     random = np.random.default_rng((seed, index))
     depth = 1 + index % 5
     width = int(random.integers(3, 9))
-    sizes = [int(random.choice([width, width, random.integers(2, 12)])) for _ in range(depth + 1)]
+    sizes = [
+        int(random.choice([width, width, int(random.integers(2, 12))])) for _ in range(depth + 1)
+    ]
     sizes[-1] = max(sizes[-1], 2)
     output, cost = OUTPUTS[index % len(OUTPUTS)]
     hidden = [str(random.choice(HIDDEN)) for _ in range(depth - 1)]
@@ -132,7 +134,7 @@ def numbers(
         for k, n in zip(net.sizes[:-1], net.sizes[1:], strict=True)
     )
     x = jnp.asarray(random.normal(size=(m, net.sizes[0])) * scale, dtype)
-    targets = random.normal(size=(m, net.sizes[-1]))
+    targets: Any = random.normal(size=(m, net.sizes[-1]))
     if net.cost.name == "cross_entropy":
         targets = np.eye(net.sizes[-1])[random.integers(net.sizes[-1], size=m)]
     elif net.cost.name == "binary_cross_entropy":
@@ -178,9 +180,10 @@ def plant_everywhere(
                     naming = named(diagnosis, {(place, l): mistake})
                     counts[mistake.name][f"naming {naming}"] += 1
                     if naming == "misnamed":
+                        called = [(f.equation, f.layer, f.mistake) for f in diagnosis.findings]
                         failures.append(
                             f"{mistake.name} at {place}, layer {l}, network {index}, {dtype}, is "
-                            f"called {[(f.equation, f.layer, f.mistake) for f in diagnosis.findings]}"
+                            f"called {called}"
                         )
                 if (dtype == "bfloat16" and verdict == "agrees") or (
                     dtype != "bfloat16" and verdict != "found"
@@ -203,7 +206,8 @@ def plant_everywhere(
 def same_numbers(right: mbp.Backprop, wrong: mbp.Backprop, place: str, l: int, dtype: str) -> bool:
     """Whether a mistake changes nothing by more than sixteen roundings of the largest number."""
     a, b = (np.asarray(array_of(record, place, l), np.float64) for record in (right, wrong))
-    return bool(np.abs(a - b).max() <= 16 * float(jnp.finfo(dtype).eps) / 2 * np.abs(a).max())
+    roundoff = float(jnp.finfo(dtype).eps) / 2
+    return bool(np.abs(a - b).max() <= 16 * roundoff * np.abs(a).max())
 
 
 def array_of(record: mbp.Backprop, place: str, l: int) -> Any:
@@ -243,9 +247,11 @@ def plant_pairs(
     seed: int, index: int, pairs: int, outcome: Counter[str], failures: list[str]
 ) -> None:
     """Two mistakes at once, in different equations."""
-    net, params, x, y = case = small_case(seed, index, "float32")
+    case = small_case(seed, index, "float32")
     random = np.random.default_rng((seed, index, 3))
-    options = [(place, mistake) for mistake in CATALOGUE.values() for place in places(net, mistake)]
+    options = [
+        (place, mistake) for mistake in CATALOGUE.values() for place in places(case[0], mistake)
+    ]
     right = backprop_with(*case, {})
     while pairs:
         pairs -= 1
@@ -259,7 +265,7 @@ def plant_pairs(
         except ValueError:
             continue
         if any(
-            same_numbers(right, one, *place, "float32")
+            same_numbers(right, one, place[0], place[1], "float32")
             for one, (place, _) in zip(alone, chosen, strict=True)
         ):
             continue
@@ -269,10 +275,10 @@ def plant_pairs(
 
 def declare_conventions(seed: int, index: int, outcome: Counter[str], failures: list[str]) -> None:
     """Right code in every layout and scale, declared."""
-    net, params, x, y = case = small_case(seed, index, "float32")
+    case = small_case(seed, index, "float32")
     record = mbp.backprop(*case)
     for convention in every_convention():
-        theirs = convention.from_ours(net, params, x, record)
+        theirs = convention.from_ours(*case[:3], record)
         diagnosis = mbp.check(*case, theirs, convention=convention)
         outcome["conventions"] += 1
         outcome["conventions with findings"] += bool(diagnosis.findings)

@@ -21,9 +21,10 @@ import numpy as np
 import optax
 
 import arguments
+from manual_bp.checkpoint import load, load_settings, replacing, save
 from manual_bp.data import split
 from manual_bp.network import Network, Params
-from manual_bp.training import History, fit, load, load_settings, replacing, save
+from manual_bp.training import History, fit
 
 OPTIMIZERS = {
     "sgd": (0.2, None),  # the course's own update

@@ -12,7 +12,8 @@ import pytest
 
 import manual_bp as mbp
 from manual_bp import training
-from manual_bp.training import fit, load, load_settings, replacing, save, shuffled
+from manual_bp.checkpoint import load, load_settings, replacing, save
+from manual_bp.training import fit, shuffled
 from manual_bp.verification import agreement
 
 NET = mbp.Network((3, 5, 4), ("tanh", "softmax"), "cross_entropy", l2=0.01)

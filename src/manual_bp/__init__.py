@@ -17,6 +17,7 @@ from manual_bp.checking.convention import Convention
 from manual_bp.checking.diagnosis import Diagnosis, Finding, check, suggest_case
 from manual_bp.costs import Cost
 from manual_bp.network import Layer, Network
+from manual_bp.training import fit
 from manual_bp.verification.agreement import Agreement, Row, compare
 from manual_bp.witnesses.autodiff import autodiff
 from manual_bp.witnesses.numerical import numerical
@@ -42,6 +43,7 @@ __all__ = [
     "summation",
     "numerical",
     "value_and_grad",
+    "fit",
     "compare",
     "Agreement",
     "Row",

@@ -49,10 +49,10 @@ def output_delta(
 ) -> Float[Array, "*m n"]:
     """Step 2, BP1: δᴸ = ∇ₐC ⊙ σ′(zᴸ), of the output's z and a; the mean's 1/m enters here."""
     m = a.size // a.shape[-1]
+    slope = net.cost.slope(a, y) / m
     if net.cost.delta is not None:
-        return net.cost.delta(a, y) / m  # σ′ cancels
-    assert net.cost.gradient is not None  # Network has seen to it
-    return net.sigma(net.depth).pull_back(net.cost.gradient(a, y) / m, z, a)
+        return slope  # σ′ cancels
+    return net.sigma(net.depth).pull_back(slope, z, a)
 
 
 def hidden_delta(

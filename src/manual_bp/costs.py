@@ -46,6 +46,13 @@ class Cost:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def slope(self) -> OfOutputAndTarget:
+        """What BP1 starts from, of each example: δᴸ where σ′ cancels, else ∇ₐC."""
+        formula = self.delta or self.gradient
+        assert formula is not None  # Network has seen to it
+        return formula
+
     def mean(self, z: Array, a: Array, y: Array) -> Array:
         """C of the batch, from its output zᴸ, aᴸ and targets y."""
         return self.value(z if self.of == "z" else a, y).mean()

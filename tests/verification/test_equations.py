@@ -67,11 +67,12 @@ def true_record(net, case, dtype):
 def ratio(equation, got):
     """The largest difference from what is right, in bounds; of finite values alone."""
     got, bound = np.asarray(got, np.float64), np.asarray(equation.bound)
-    off = np.abs(got - np.asarray(equation.truth))
-    if equation.otherwise is not None:
-        off = np.fmin(off, np.abs(got - np.asarray(equation.otherwise)))
     with np.errstate(all="ignore"):
+        off = np.abs(got - np.asarray(equation.truth))
         found = np.where(off == 0, 0, off / bound)
+        if equation.otherwise is not None:
+            value, slack = map(np.asarray, equation.otherwise)
+            found = np.fmin(found, np.abs(got - value) / slack)
     return np.where(np.isfinite(got), found, 0).max()
 
 
@@ -89,9 +90,8 @@ TWO = {
         pytest.param(TWO[name], dtype, id=f"{name}-{dtype}")
         for name, dtype in (
             ("cross-entropy", "float32"),
-            ("cross-entropy", "float64"),
             ("cross-entropy", "bfloat16"),
-            ("quadratic", "float32"),
+            ("quadratic", "float64"),
         )
     ],
 )
@@ -348,6 +348,9 @@ PAIRS = [
     )
 ]
 
+# Each of them, and each dtype, twice or more; what they cost is compiling.
+COMPILED = [(net, DTYPES[(i + j) % 4]) for i, net in enumerate(PAIRS) for j in (0, 2)]
+
 
 def scaled_case(net, m, seed, dtype, scale):
     with jax.enable_x64(True):
@@ -369,14 +372,14 @@ def worst_ratio(net, case, dtype, order, route):
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
-    net=st.sampled_from(PAIRS),
-    dtype=st.sampled_from(DTYPES),
+    compiled=st.sampled_from(COMPILED),
     order=st.sampled_from(["forward", "reversed", "pairwise", "blocked"]),
     route=st.integers(0, 5),
     exponent=st.floats(-3, 3),
     seed=st.integers(0, 2**16),
 )
-def test_right_by_another_route_is_within_every_bound(net, dtype, order, route, exponent, seed):
+def test_right_by_another_route_is_within_every_bound(compiled, order, route, exponent, seed):
+    net, dtype = compiled
     case = scaled_case(net, M, seed, dtype, 10.0**exponent)
     ratios = worst_ratio(net, case, dtype, order, route)
     assert max(ratios.values()) <= 1, ratios
@@ -549,10 +552,9 @@ HUBER = Cost(
 )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_users_own_activation_and_cost_are_judged_by_the_bound_assumed(dtype, x64):
+def test_a_users_own_activation_and_cost_are_judged_by_the_bound_assumed():
     net = Network(SIZES, (CUBE, "tanh", "identity"), HUBER)
-    case = random_case(net, M, seed=5, dtype=dtype)
+    case = random_case(net, M, seed=5, dtype="float32")
     agreement = compare(net, *case)
     assert agreement.ok, str(agreement)
     wrong = net.activations[0].__class__("cube", CUBE.sigma, lambda z: z * z)

@@ -78,7 +78,7 @@ class Golden(NamedTuple):
         Raises:
             ValueError: where the format does not hold them.
         """
-        cast: Callable[[Any], Any] = partial(np.asarray, dtype=_dtype(dtype))
+        cast = _to(dtype)
         params = tuple(Layer(cast(layer.W), cast(layer.b)) for layer in self.params)
         golden = self._replace(params=params, x=cast(self.x), y=cast(self.y), dtype=dtype)
         before, after = self.values(), golden.values()
@@ -172,7 +172,7 @@ def of(
         ([[-1.5]], [[-1.5, -4.5]])
     """
     _codes(net)
-    cast: Callable[[Any], Any] = partial(np.asarray, dtype=_dtype(dtype))
+    cast = _to(dtype)
     params = tuple(Layer(cast(W), cast(b)) for W, b in params)
     x, y = cast(x), cast(y)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
@@ -184,7 +184,7 @@ def of(
         record = jax.tree.map(np.asarray, backprop(net, *inputs))
     golden = Golden(net, params, x, y, record, dtype, seed)
     for name, array in golden.values().items():
-        if not np.isfinite(array.astype(_dtype(dtype))).all():
+        if not np.isfinite(cast(array)).all():
             raise ValueError(
                 f"{name}: expected numbers within the range of {dtype}, got one beyond it; make "
                 f"the inputs smaller or take a wider dtype"
@@ -254,10 +254,16 @@ def shapes_of(net: Network, m: int) -> dict[str, Shape]:
     return shapes
 
 
-def _dtype(dtype: str) -> np.dtype[Any]:
+def _to(dtype: str) -> Callable[[Any], Any]:
+    """What makes an array of dtype, with infinities for what is beyond its range."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype: unknown name {dtype!r}; {nearest(str(dtype), DTYPES)}")
-    return jnp.dtype(dtype)
+
+    def cast(array: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return np.asarray(array, jnp.dtype(dtype))
+
+    return cast
 
 
 def _codes(net: Network) -> tuple[int, list[int]]:
@@ -292,7 +298,7 @@ def _write_bin(file: Any, golden: Golden) -> None:
 
 
 def _write_npz(file: Any, golden: Golden) -> None:
-    net, values = golden.net, golden.values()
+    net, values, round_to = golden.net, golden.values(), _to(golden.dtype)
     # NumPy's own files know no bfloat16; float32 holds it exactly.
     stored = np.dtype("float32" if golden.dtype == "bfloat16" else golden.dtype)
     np.savez(
@@ -306,13 +312,13 @@ def _write_npz(file: Any, golden: Golden) -> None:
         dtype=golden.dtype,
         seed=-1 if golden.seed is None else golden.seed,
         **values,  # type: ignore[arg-type]
-        **{f"{k}_{golden.dtype}": _rounded(v, golden).astype(stored) for k, v in values.items()},  # type: ignore[arg-type]
+        **{f"{k}_{golden.dtype}": round_to(v).astype(stored) for k, v in values.items()},  # type: ignore[arg-type]
     )
 
 
 def _write_json(file: Any, golden: Golden) -> None:
-    net, values = golden.net, golden.values()
-    rounded = {name: _rounded(array, golden) for name, array in values.items()}
+    net, values, round_to = golden.net, golden.values(), _to(golden.dtype)
+    rounded = {name: round_to(array) for name, array in values.items()}
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -335,10 +341,6 @@ def _write_json(file: Any, golden: Golden) -> None:
         lines = [f"  {json.dumps(name)}: {_nested(v, number)}" for name, v in arrays.items()]
         text += f",\n {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n }"
     file.write(f"{text}\n}}\n".encode())
-
-
-def _rounded(array: Numbers, golden: Golden) -> Numbers:
-    return array.astype(_dtype(golden.dtype))
 
 
 def _nested(array: Numbers, number: Callable[[float], str]) -> str:

@@ -119,10 +119,8 @@ class Given:
 
     def cost_gradient(self, y: Any = None) -> Any:
         """∇ₐC/m at the output; for the costs whose σ′ cancels, the difference that is left."""
-        cost = self.net.cost
-        formula = cost.gradient or cost.delta
-        assert formula is not None  # Network has seen to it
-        return formula(self.act(self.net.depth), self.target() if y is None else y) / self.m
+        y = self.target() if y is None else y
+        return self.net.cost.slope(self.act(self.net.depth), y) / self.m
 
     @property
     def penalty(self) -> Any:

@@ -323,7 +323,9 @@ def _as_record(net: Network, arrays: dict[str, Numbers]) -> Backprop:
 def _known(path: Path, names: Iterable[str], shapes: dict[str, Shape]) -> None:
     for name, times in Counter(list(names)).items():
         if name not in shapes:
-            fix = nearest(name[:40], shapes) if len(shapes) < 60 else "see golden.json"
+            alike = [known for known in shapes if known.lower() == name.lower()]
+            fix = nearest(alike[0] if alike else name[:40], shapes)
+            fix = fix if len(shapes) < 60 else fix.partition(" Known")[0]
             expected = "names of the case's arrays"
             _refuse(path, _shown(name), expected, "an unknown one", fix)
         if times > 1:

@@ -253,7 +253,7 @@ def equations(
             equation = Equation("BP1", "delta", L, truth, bound, otherwise, (), inputs)
         else:
             truth, bound, otherwise = inner_error(
-                *(ar, net.sigma(l), params[l].W, delta[l + 1], z[l]),
+                *(ar, net.sigma(l), W[l + 1], delta[l + 1], z[l]),
                 *(own.of("a", l)[0], strange[l]),
             )
             inputs = (*missing(delta=l + 1), *missing(z=l))
@@ -320,7 +320,7 @@ def cost(
 
 def penalty(l2: float, params: Params) -> Array:
     """l2/2 · Σ‖W‖²."""
-    return l2 / 2 * sum(jnp.sum(W**2) for W, b in params)
+    return jnp.asarray(l2 / 2 * sum(jnp.sum(W**2) for W, b in params))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -345,23 +345,19 @@ def output_error(
 
     truth = jax.grad(C)(z.value)
     a_of_z, e_a = activation(ar, sigma, z)
+    g, through = jax.jvp(lambda a: cost.slope(a, y), (a_of_z,), (e_a,))
+    e_g = ar.u * rounding_of_cost(cost, z.value, a_of_z, y)[1] + jnp.abs(through)
     if cost.delta is not None:
-        off = ar.u * rounding_of_cost(cost, z.value, a_of_z, y)[1]
-        _, through = jax.jvp(lambda a: cost.delta(a, y), (a_of_z,), (e_a,))
-        bound = off + jnp.abs(through) + ar.gamma(n) * jnp.abs(a_of_z) * _total(y)
+        bound = e_g + ar.gamma(n) * jnp.abs(a_of_z) * _total(y)
+    elif sigma is softmax:
+        size = jnp.abs(g) + (a_of_z * jnp.abs(g)).sum(axis=-1, keepdims=True)
+        inner = (e_a * jnp.abs(g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
+        bound = e_a * size + a_of_z * (e_g + inner)
+        bound += (ar.gamma(n) + 4 * ar.u) * a_of_z * size
     else:
-        g = cost.gradient(a_of_z, y)
-        _, through = jax.jvp(lambda a: cost.gradient(a, y), (a_of_z,), (e_a,))
-        e_g = ar.u * rounding_of_cost(cost, z.value, a_of_z, y)[1] + jnp.abs(through)
-        if sigma is softmax:
-            size = jnp.abs(g) + (a_of_z * jnp.abs(g)).sum(axis=-1, keepdims=True)
-            inner = (e_a * jnp.abs(g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
-            bound = e_a * size + a_of_z * (e_g + inner)
-            bound += (ar.gamma(n) + 4 * ar.u) * a_of_z * size
-        else:
-            prime, e_prime = derivative(ar, sigma, z)
-            bound = (jnp.abs(prime) + e_prime) * e_g + jnp.abs(g) * e_prime
-            bound += 3 * ar.u * jnp.abs(g * prime)
+        prime, e_prime = derivative(ar, sigma, z)
+        bound = (jnp.abs(prime) + e_prime) * e_g + jnp.abs(g) * e_prime
+        bound += 3 * ar.u * jnp.abs(g * prime)
     bound = bound / m + 2 * ar.u * jnp.abs(truth) + (1 + 1 / m) * ar.tiny
     if own_a is None:
         return truth, bound, None
@@ -375,14 +371,13 @@ def _from_own_a(
     """BP1 from the subject's own a: some sixteen roundings of each term."""
     m, n = y.shape
     terms = jnp.abs(a) * _total(y) + jnp.abs(a) + jnp.abs(y)
-    if cost.delta is not None:
-        value, size = cost.delta(a, y) / m, terms / m
-    elif sigma is softmax:
-        value = sigma.pull_back(cost.gradient(a, y) / m, z.value, a)
-        size = jnp.abs(a) * (terms + (jnp.abs(a) * terms).sum(axis=-1, keepdims=True)) / m
-    else:
-        value = sigma.pull_back(cost.gradient(a, y) / m, z.value, a)
-        size = terms / m * (1 + a * a + jnp.abs(sigma.derivative(z.value, a)))
+    value, size = cost.slope(a, y) / m, terms / m
+    if cost.delta is None:
+        value = sigma.pull_back(value, z.value, a)
+        if sigma is softmax:
+            size = jnp.abs(a) * (size + (jnp.abs(a) * size).sum(axis=-1, keepdims=True))
+        else:
+            size = size * (1 + a * a + jnp.abs(sigma.derivative(z.value, a)))
     return value, (ar.gamma(n) + 16 * ar.u) * (size + jnp.abs(value)) + 2 * ar.tiny
 
 
@@ -495,9 +490,7 @@ def rounding_of_cost(cost: Cost, z: Array, a: Array, y: Array) -> tuple[Array, A
     inputs = z if cost.of == "z" else a
     value, slope = _value_and_slope(cost, inputs, y)
     off = 8 * (jnp.abs(value) + jnp.abs(slope * inputs).sum(axis=-1))
-    formula = cost.delta or cost.gradient
-    assert formula is not None  # Network has seen to it
-    result, change = jax.jvp(lambda a: formula(a, y), (a,), (a,))
+    result, change = jax.jvp(lambda a: cost.slope(a, y), (a,), (a,))
     return off, 8 * (jnp.abs(result) + jnp.abs(change))
 
 

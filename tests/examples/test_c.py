@@ -1,0 +1,179 @@
+"""examples/c: the program computes what it should, says what is wrong when it does not, and survives.
+
+Built here with the machine's own C compiler; a mistake is planted by replacing one line.
+"""
+
+import os
+import shlex
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import jax
+import pytest
+
+import manual_bp as mbp
+from manual_bp.checking import golden, received
+
+HERE = Path(__file__).parents[2] / "examples" / "c"
+SOURCE = (HERE / "backprop.c").read_text()
+CC = shlex.split(os.environ.get("CC", "cc"))
+FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=c99"]
+SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+pytestmark = pytest.mark.skipif(shutil.which(CC[0]) is None, reason=f"no C compiler: {CC[0]}")
+
+NETWORKS = {
+    "softmax, cross-entropy": mbp.Network(
+        (4, 5, 6, 3), ("tanh", "sigmoid", "softmax"), "cross_entropy", 0.01
+    ),
+    "sigmoid, binary": mbp.Network((3, 6, 2), ("relu", "sigmoid"), "binary_cross_entropy", 0.1),
+    "softmax, quadratic": mbp.Network((3, 4), ("softmax",), "quadratic"),
+    "one of each": mbp.Network((2, 3, 1), ("identity", "tanh"), "quadratic"),
+}
+
+
+def build(folder, source=SOURCE, flags=()):
+    program, text = folder / "backprop", folder / "source.c"
+    text.write_text(source)
+    subprocess.run([*CC, *FLAGS, *flags, "-o", program, text, "-lm"], check=True, timeout=120)
+    return program
+
+
+def run(program, given, made):
+    return subprocess.run([program, given, made], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("c"))
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """A case for each network, and the folder with its files."""
+    made = {}
+    for name, net in NETWORKS.items():
+        folder = tmp_path_factory.mktemp("golden")
+        made[name] = golden.make(net, dtype="float64", seed=2), folder
+        golden.write(folder, made[name][0])
+    return made
+
+
+def diagnose(program, case, folder, tmp_path):
+    done = run(program, folder / "golden.bin", tmp_path / "mine.bin")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    mine = received.read_record(tmp_path / "mine.bin", case)
+    with jax.enable_x64(True):
+        return mbp.check(case.net, case.params, case.x, case.y, mine)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_program_is_right(name, program, cases, tmp_path):
+    diagnosis = diagnose(program, *cases[name], tmp_path)
+    assert diagnosis.ok, diagnosis
+    assert {row.verdict for row in diagnosis.agreement.rows} == {"agrees"}
+
+
+# The line, what stands in its place, and what the diagnosis has to name: equation, layers, mistake.
+MISTAKES = {
+    "BP1 without the mean": (
+        "delta[i][j] = d / m;",
+        "delta[i][j] = d;",
+        "BP1",
+        {3},
+        "sum_for_mean",
+    ),
+    "BP2 without σ′": (
+        "delta[i][k] = sum * sigma_prime(sigma, a[i][k]);",
+        "delta[i][k] = sum;",
+        *("BP2", {1, 2}, "no_hidden_derivative"),
+    ),
+    "BP4 without l2": (
+        "dW[j][k] = l2 * W[j][k];",
+        "dW[j][k] = 0;",
+        *("BP4", {1, 2, 3}, "penalty_missing"),
+    ),
+    "no bias": ("z[i][j] = b[j];", "z[i][j] = 0 * b[j];", "forward", {1, 2, 3}, "bias_omitted"),
+    "an index out of place": (
+        "sum += W_next[j][k] * delta_next[i][j];",
+        "sum += W_next[j][k] * delta_next[0][j];",
+        *("BP2", {1, 2}, ...),  # whatever it is called
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "equation", "layers", "mistake"), MISTAKES.values(), ids=MISTAKES
+)
+def test_a_planted_mistake_is_named(line, wrong, equation, layers, mistake, cases, tmp_path):
+    assert SOURCE.count(line) == 1
+    flags = ["-Wno-unused-parameter"]
+    program = build(tmp_path, SOURCE.replace(line, wrong), flags)
+    diagnosis = diagnose(program, *cases["softmax, cross-entropy"], tmp_path)
+    assert not diagnosis.ok
+    found = diagnosis.findings
+    assert {(finding.equation, finding.layer) for finding in found} == {
+        (equation, l) for l in layers
+    }
+    if mistake is not ...:
+        assert {finding.mistake for finding in found} == {mistake}
+
+
+# ── Bad files ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """The program that ends when it reads or writes where it should not."""
+    folder = tmp_path_factory.mktemp("guarded")
+    try:
+        return build(folder, flags=SANITIZE)
+    except subprocess.CalledProcessError:
+        pytest.skip(f"{CC[0]} has no address sanitizer here")
+
+
+def is_refused(program, content, tmp_path):
+    given = tmp_path / "golden.bin"
+    given.write_bytes(content)
+    done = run(program, given, tmp_path / "mine.bin")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"{given}: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "mine.bin").exists()
+
+
+def test_a_file_of_a_wrong_length_is_refused(guarded, cases, tmp_path):
+    content = (cases["one of each"][1] / "golden.bin").read_bytes()
+    for size in range(0, len(content), 8):
+        is_refused(guarded, content[:size], tmp_path)
+    is_refused(guarded, content[:-3], tmp_path)
+    is_refused(guarded, content + bytes(8), tmp_path)
+    is_refused(guarded, content + bytes(3), tmp_path)
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, 0, 1e300, 2**40, float("nan"), float("inf"), 11])
+def test_a_header_that_lies_is_refused(value, guarded, cases, tmp_path):
+    case, folder = cases["one of each"]
+    content = (folder / "golden.bin").read_bytes()
+    header = [1, 2, len(case.x), 0, 0, 2, 3, 1, 0, 2]  # version L m cost l2, n₀ n₁ n₂, σ₁ σ₂
+    assert struct.unpack_from("<10d", content) == tuple(header)
+    for at, right in enumerate(header):
+        cost_or_sigma = at in (3, 8, 9)
+        if at == 4 or value == right or (cost_or_sigma and value == 0):
+            continue  # l2 may be any number, and code 0 is one there is
+        changed = content[: 8 * at] + struct.pack("<d", value) + content[8 * at + 8 :]
+        is_refused(guarded, changed, tmp_path)
+
+
+def test_what_cannot_be_read_or_written(program, cases, tmp_path):
+    folder = cases["one of each"][1]
+    assert run(program, tmp_path / "none.bin", tmp_path / "mine.bin").returncode == 2
+    assert run(program, folder / "golden.bin", tmp_path / "none" / "mine.bin").returncode == 2
+    assert subprocess.run([program], capture_output=True).returncode == 2
+
+
+def test_the_guarded_program_is_right_too(guarded, cases, tmp_path):
+    case, folder = cases["softmax, cross-entropy"]
+    done = run(guarded, folder / "golden.bin", tmp_path / "mine.bin")
+    assert (done.returncode, done.stderr.replace("detect_leaks", "")) == (0, "")
