@@ -43,7 +43,11 @@ def parse() -> argparse.Namespace:
         default=["float32", "float64", "bfloat16"],
         help="to plant in",
     )
-    parser.add_argument("--quick", action="store_true", help="a sample: 2 networks, 40 right ones")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a sample: one network of two layers in float32 and bfloat16, 20 right ones",
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the results", default=argparse.SUPPRESS
     )
@@ -52,18 +56,20 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    networks, right = (2, 40) if args.quick else (args.networks, args.right)
+    networks, right, dtypes = range(args.networks), args.right, args.dtypes
+    if args.quick:
+        networks, right, dtypes = range(1, 2), 20, ["float32", "bfloat16"]
     jax.config.update("jax_enable_x64", True)
-    print(f"seed {args.seed}: mistakes in {networks} networks × {', '.join(args.dtypes)}")
+    print(f"seed {args.seed}: mistakes in {len(networks)} networks × {', '.join(dtypes)}")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     failures: list[str] = []
-    for index in range(networks):
-        for dtype in args.dtypes:
+    for index in networks:
+        for dtype in dtypes:
             plant_everywhere(args.seed, index, dtype, counts, failures)
-    print(table(counts, args.dtypes))
+    print(table(counts, dtypes))
 
     outcome = Counter[str]()
-    for index in range(networks):
+    for index in networks:
         plant_pairs(args.seed, index, 10, outcome, failures)
         declare_conventions(args.seed, index, outcome, failures)
     pairs = outcome["both found"] + outcome["not both found"]
@@ -92,7 +98,7 @@ def main() -> int:
                 "format": "manual_bp.kill_matrix",
                 "version": 1,
                 "seed": args.seed,
-                "networks": networks,
+                "networks": len(networks),
                 "mistakes": counts,
                 "pairs and conventions": outcome,
                 "right": rejected,

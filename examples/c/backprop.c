@@ -251,6 +251,7 @@ int main(int argc, char *argv[])
 
     /* What is given: a header, x, y, then W and b of each layer. */
     struct numbers in = read_all(argv[1]);
+    double *given = in.next;
     const size_t most = in.left;
     whole(&in, 1, 1); /* the format's version; in another byte order it would not be 1 */
     size_t L = whole(&in, 1, most), m = whole(&in, 1, most);
@@ -298,5 +299,8 @@ int main(int argc, char *argv[])
     FILE *file = fopen(argv[2], "wb");
     if (!file || fwrite(mine, sizeof(double), in.left, file) != in.left || fclose(file) != 0)
         die(argv[2], "cannot be written");
+    free(given);
+    free(mine);
+    free(layer);
     return 0;
 }

@@ -60,13 +60,14 @@ def assert_same(actual, desired):
 # ── The case ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("net", [NETWORKS["softmax"], NETWORKS["one layer"]], ids=str)
+@pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
 def test_the_values_are_those_of_the_sums_of_index_notation(net, x64):
     case = golden.make(net, dtype="float64", seed=1)
-    agreement = mbp.compare(
-        *(net, case.params, case.x, case.y), subject=case.record, witness=mbp.summation
-    )
-    assert agreement.ok, agreement
+    witness = mbp.summation(net, case.params, case.x, case.y)
+    for got, want in zip(jax.tree.leaves(case.record), jax.tree.leaves(witness), strict=True):
+        assert got.shape == want.shape
+        # Numbers of order 1, and fewer than 100 roundings on the way to any of them.
+        assert np.all(np.abs(got - want) <= 100 * 2.0**-53 * np.maximum(1, np.abs(want)))
 
 
 def test_both_precisions_have_the_same_inputs(written):
@@ -122,7 +123,7 @@ BAD = {
     "no seed": ({"seed": None}, "seed: .* got None"),
     "both": ({"seed": -1, "batch": True}, "2 things do not fit"),
     "dtype": ({"dtype": "float23"}, "unknown name 'float23'; did you mean 'float32'"),
-    "too many": ({"batch": 10**5}, "at most 262,144 numbers, got 700,"),
+    "too many": ({"batch": 10**5}, "at most 262,144 numbers, got 800,007"),
     "own activation": ({"net": mbp.Network((2, 1), (LOUD,), "quadratic")}, "activations.0..*loud"),
     "vast": ({"net": mbp.Network((10**6, 10**6), ("tanh",), "quadratic")}, "at most 262,144"),
 }
@@ -140,7 +141,7 @@ def test_inputs_that_do_not_fit_are_refused():
         golden.of(net, params, [[1.0, 2.0, 3.0]], [[1.0]])
     with pytest.raises(ValueError, match=r"x: expected shape \(m, 2\), got \(2,\)"):
         golden.of(net, params, [1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="z1: expected numbers within the range of float16"):
+    with pytest.raises(ValueError, match="cost: expected numbers within the range of float16"):
         golden.of(net, [([[6e4, 6e4]], [1.0])], [[1.0, 1.0]], [[1.0]], dtype="float16")
 
 
@@ -251,7 +252,7 @@ def test_the_limits_are_those_of_the_docs():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch"), [((784, 134, 10), 4), ((1, 1), 43000)], ids=["wide", "narrow"]
+    ("sizes", "batch"), [((784, 134, 10), 4), ((1, 1), 36000)], ids=["wide", "narrow"]
 )
 def test_the_largest_cases_can_be_read_back(sizes, batch, tmp_path):
     net = mbp.Network(sizes, ("tanh",) * (len(sizes) - 2) + ("sigmoid",), "quadratic")

@@ -196,6 +196,7 @@ BAD_JSON = {
     "far too deep": (f'{{"dW2": {"[" * 10**5}', "at most 2 levels of lists, got hundreds"),
     "text": ('{"db1": [1, "2", 3, 4]}', r"db1\[1\]: expected a number, got '2'; write it as"),
     "bad hex": ('{"db1": [1, "0x.p1", 3, 4]}', r"db1\[1\]: expected a number"),
+    "hex and more": ('{"cost": "0x1p1 2"}', "cost: expected a number, got '0x1p1 2'"),
     "code": ('{"db1": [1, "__import__(0)", 3, 4]}', r"db1\[1\]: expected a number"),
     "null": ('{"db1": [1, null, 3, 4]}', r"db1\[1\]: expected a number, got None"),
     "bool": ('{"cost": true}', "cost: expected a number, got True"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import DTYPES, ELEMENTWISE, HEADS, random_case
-from manual_bp import Activation, Backprop, Cost, Network, backprop, compare
+from manual_bp import Activation, Backprop, Cost, Network, backprop, compare, summation
 from manual_bp.verification.equations import (
     Evidence,
     Known,
@@ -391,7 +391,7 @@ def test_right_by_another_route_is_within_every_bound(compiled, order, route, ex
 @pytest.mark.parametrize("head", HEADS, ids=str)
 def test_right_by_another_route_is_within_every_bound_of_every_network(hidden, head, dtype):
     for seed, (depth, order) in enumerate(
-        itertools.product((1, 2, 4), ("forward", "reversed", "pairwise", "blocked"))
+        zip((1, 2, 4), ("reversed", "pairwise", "blocked"), strict=True)
     ):
         rng = np.random.default_rng(seed)
         sizes = rng.choice([1, 2, 3, 17, 40, 300], depth + 1)
@@ -539,9 +539,11 @@ def test_no_bound_of_a_long_sum_in_a_short_format_is_a_false_alarm(x64):
     params, x, y = random_case(net, 3, seed=0, dtype="bfloat16")
     case = params, x.at[1].set(0), y
     record = jax.tree.map(np.asarray, backprop(net, *case))
-    agreement = compare(net, *case, subject=record, witness=jax.tree.map(np.asarray, record))
-    assert not {"disagrees", "nonfinite"} & {row.verdict for row in agreement.rows}, str(agreement)
-    assert "undecided" in {row.verdict for row in agreement.rows}
+    for told in (record, Backprop(None, None, None, None, record.dW, record.db)):
+        agreement = compare(net, *case, subject=told, witness=summation)
+        found = {row.verdict for row in agreement.rows}
+        assert not {"disagrees", "nonfinite"} & found, str(agreement)
+        assert "undecided" in found
 
 
 CUBE = Activation("cube", lambda z: z**3 / 9, lambda z: z * z / 3)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.backprop import Backprop
@@ -45,10 +47,14 @@ class Convention:
         problems.raise_all()
 
     def to_ours(self, net: Network, params: Params, x: Any, record: Backprop) -> Backprop:
-        """The record in our layout and scale, in float64 NumPy arrays; misfits as they are.
+        """The record in our layout and scale, each array in its own dtype; misfits as they are.
 
         Biases may be (n,), (n, 1) or (1, n); one example may have a batch axis or none.
+
+        Raises:
+            ValueError, TypeError: naming every array that is none of numbers.
         """
+        record = received(net, record)
         m = 1 if x.ndim == 1 else len(x)
         of_delta = m if self.reduction == "sum" or self.delta == "example" else 1
         of_gradients = m if self.reduction == "sum" else 1
@@ -84,14 +90,18 @@ class Convention:
 
         sizes = dict(enumerate(net.sizes))
         of_layers = {l: sizes[l] for l in net.layers}
-        cost = None if record.cost is None else np.asarray(record.cost, np.float64)
-        if cost is not None and cost.size == 1:
-            penalty = (
-                net.l2 / 2 * sum(float((np.asarray(W, np.float64) ** 2).sum()) for W, b in params)
-            )
-            cost = (cost.reshape(()) - penalty) / of_gradients + penalty
+
+        def mean_cost(cost: Any, l: int) -> Any:
+            if cost.size != 1:
+                return cost
+            if of_gradients == 1:
+                return cost.reshape(())
+            W2 = sum(float((np.asarray(W, np.float64) ** 2).sum()) for W, b in params)
+            penalty = net.l2 / 2 * W2
+            return (cost.reshape(()) - penalty) / of_gradients + penalty
+
         return Backprop(
-            cost,
+            None if record.cost is None else _each((record.cost,), {0: 0}, mean_cost)[0],
             per_example(record.z, of_layers),
             per_example(record.a, sizes),
             per_example(record.delta, of_layers, of_delta),
@@ -145,11 +155,75 @@ def every_convention() -> list[Convention]:
     )
 
 
+def received(net: Network, record: Backprop) -> Backprop:
+    """The record with every quantity as arrays of real numbers, or None.
+
+    Raises:
+        ValueError, TypeError: naming each field and layer that is none.
+    """
+    problems = Problems()
+
+    def array(where: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if not hasattr(value, "dtype"):
+            try:
+                value = np.asarray(value)
+            except ValueError:
+                problems.value(
+                    f"subject: {where}: expected rows of one length, got lists of several"
+                )
+                return None
+        kinds = (jnp.floating, jnp.integer)
+        if not any(jnp.issubdtype(value.dtype, kind) for kind in kinds):
+            problems.type(f"subject: {where}: expected real numbers, got {value.dtype} values")
+            return None
+        return value if jnp.issubdtype(value.dtype, jnp.floating) else np.asarray(value, np.float64)
+
+    def arrays(quantity: str, values: Any) -> Any:
+        if values is None:
+            return None
+        first = 0 if quantity == "a" else 1
+        count = net.depth + 1 - first
+        expected = f"subject: {quantity}: expected {count} arrays, {quantity}{first} … "
+        expected += f"{quantity}{net.depth}, None for those not given"
+        if not hasattr(values, "__len__") or isinstance(values, (str, bytes, dict)):
+            problems.type(f"{expected}; got {type(values).__name__}")
+        elif len(values) != count:
+            problems.value(f"{expected}; got {len(values)}")
+        else:
+            return tuple(
+                array(f"{quantity}, layer {l}", value) for l, value in enumerate(values, first)
+            )
+        return None
+
+    found = Backprop(
+        array("cost", record.cost),
+        *(arrays(name, getattr(record, name)) for name in Backprop._fields[1:]),
+    )
+    problems.raise_all()
+    return found
+
+
 def _each(arrays: Any, by_layer: dict[int, int], ours: Any) -> Any:
-    """`ours` of each array with what belongs to its layer; None stays None."""
-    if arrays is None or len(arrays) != len(by_layer):
-        return arrays
+    """`ours` of each array, in float64, with what belongs to its layer; None stays None.
+
+    The result has the array's own dtype again, and is where it was: both say how it was rounded. A
+    division by m rounds once more, where a subject in our scale would have rounded as well.
+    """
+    if arrays is None:
+        return None
+
+    def turned(array: Any, of_layer: int) -> Any:
+        if isinstance(array, np.ma.MaskedArray):
+            return ours(array.astype(np.float64), of_layer)
+        value = ours(np.asarray(array, np.float64), of_layer).astype(array.dtype)
+        if not isinstance(array, jax.Array):
+            return value
+        with jax.enable_x64(True):  # lest a float64 array lose its digits
+            return jax.device_put(value, next(iter(array.devices())))
+
     return tuple(
-        None if array is None else ours(np.asarray(array, np.float64), of_layer)
+        None if array is None else turned(array, of_layer)
         for array, of_layer in zip(arrays, by_layer.values(), strict=True)
     )

@@ -164,11 +164,15 @@ def check(
         [('BP3', 1, 'bias_averaged'), ('BP3', 2, 'bias_averaged')]
     """
     check_call(net, params, x, y)
-    record = subject(net, params, x, y) if callable(subject) else subject
+    record, precision = subject, None
+    if callable(subject):
+        precision = "highest"
+        with jax.default_matmul_precision(precision):
+            record = subject(net, params, x, y)
     if not isinstance(record, Backprop):
         what = "it to return a Backprop" if callable(subject) else "a function or a Backprop"
         raise TypeError(f"subject: expected {what}, got {type(record).__name__}")
-    case = _Case(net, params, x, y)
+    case = _Case(net, params, x, y, precision)
     agreement = case.compare(convention, record)
     warnings = (*blind_spots(net, params, x, y), *_ambiguities(net, x, agreement))
     if agreement.ok or not _wrong(agreement):
@@ -223,6 +227,7 @@ class _Case(NamedTuple):
     params: Params
     x: Any
     y: Any
+    precision: str | None  # of the subject's matrix products, where it can be told
 
     @property
     def m(self) -> int:
@@ -232,7 +237,10 @@ class _Case(NamedTuple):
         return convention.to_ours(self.net, self.params, self.x, record)
 
     def compare(self, convention: Convention, record: Backprop) -> Agreement:
-        return compare(*self, subject=self.ours(convention, record))
+        return self.judged(self.ours(convention, record))
+
+    def judged(self, ours: Backprop) -> Agreement:
+        return compare(*self[:4], subject=ours, precision=self.precision)
 
     def other_conventions(
         self, declared: Convention, record: Backprop
@@ -244,27 +252,42 @@ class _Case(NamedTuple):
             if any(_same(ours, one) for one in seen):
                 continue
             seen.append(ours)
-            yield other, compare(*self, subject=ours)
+            yield other, self.judged(ours)
 
     def findings(
         self, convention: Convention, agreement: Agreement, record: Backprop
     ) -> list[Finding]:
         """One for each wrong row; the mistake behind them all, where the errors are not given."""
-        mine = obtain("subject", self.ours(convention, record), tuple(self), None)
+        mine = obtain("subject", self.ours(convention, record), self[:4], self.precision)
         with jax.enable_x64(True):
-            inputs = jax.tree.map(double, (self.params, *map(jnp.atleast_2d, (self.x, self.y))))
+            rows = (jnp.atleast_2d(self.x), jnp.atleast_2d(self.y))
+            params, x, y = inputs = jax.tree.map(double, (self.params, *rows))
             evidence = jax.tree.map(double, mine.evidence)
-            judged = list(equations(self.net, mine.arithmetic, *inputs, evidence))
-            if any(part is None for part in mine.evidence.record.delta):
-                hidden = _behind(self, agreement, mine, judged, inputs)
-                if hidden is not None:
-                    return [hidden]
+            judged = list(equations(self.net, mine.arithmetic, params, x, y, evidence))
+            shown = mine.evidence.record
+            errors = (*shown.z, *shown.a, *shown.delta)
+            if not mine.misfits and any(part is None for part in errors):
+                hidden = _behind(self, mine, judged, inputs)
+                if hidden:
+                    return hidden
             by_row = {(e.quantity, e.layer): e for e in judged}
             known = _Known.of(self.net, mine, judged, inputs)
             return [
                 _finding(known, mine, by_row[row.quantity, row.layer], row)
-                for row in _wrong(agreement)
+                for row in _causes(agreement, by_row)
             ]
+
+
+def _causes(agreement: Agreement, by_row: dict[tuple[str, int], Equation]) -> list[Row]:
+    """The wrong rows, but not the NaN and Inf that follow from a NaN or Inf of another row."""
+    wrong = _wrong(agreement)
+    made_here = [
+        row
+        for row in wrong
+        if row.verdict != NONFINITE
+        or np.isfinite(np.asarray(by_row[row.quantity, row.layer].truth)).all()
+    ]
+    return made_here or wrong[:1]
 
 
 def _same(one: Backprop, other: Backprop) -> bool:
@@ -291,6 +314,10 @@ class _Known(NamedTuple):
             arrays[equation.quantity][equation.layer] = np.asarray(value, np.float64)
         W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
         return cls(net, W, b, y, arrays)
+
+    @property
+    def m(self) -> int:
+        return len(self.y)
 
     def given(self, place: str, l: int, right: Numbers, got: Numbers) -> Given:
         """The inputs of one equation."""
@@ -327,37 +354,39 @@ def place_of(equation: Equation) -> str:
 def _finding(known: _Known, mine: Obtained, equation: Equation, row: Row) -> Finding:
     place, l = place_of(equation), equation.layer
     what = symbol(equation.quantity, l)
-    got = mine.evidence.of(equation.quantity, l)[0]
-    if got is None:  # it has no place in the record: the note says why
+    own, given, _ = mine.evidence.of(equation.quantity, l)
+    if own is None:  # it has no place in the record: the note says why
         return Finding(row.equation, l, None, f"{what}: {row.note}.", "Give it that shape.")
-    got, right = (np.asarray(array, np.float64) for array in (got, equation.truth))
+    right = np.asarray(equation.truth, np.float64)
+    got = np.where(True if given is None else np.asarray(given), np.asarray(own), right)
     if row.verdict == NONFINITE:
         return Finding(
             row.equation,
             l,
             None,
-            f"{what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}.",
+            f"your {what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}.",
             "Look for 0/0, log 0 or an overflow there.",
         )
     fits = list(_fits(known.given(place, l, right, got), mine))
-    away = f"the right value is {bounds(row.bound_ratio)} away"
+    should, away = _side(RIGHT[place], what, l), f"{bounds(row.bound_ratio)} away"
     if not fits:
         return Finding(
             row.equation,
             l,
             None,
-            f"{what} should be {_at(RIGHT[place], l)}: {_pattern(got, right, equation, row)}; {away}.",
+            f"your {what} should be {should}, and is "
+            f"{_pattern(got, right, equation, row, known.m)}: {away}.",
             "It is no mistake of the catalogue: compare that line with the formula.",
         )
-    told = "; or ".join(f"{_at(fit.mistake.wrong, l)}{fit.detail}" for fit in fits)
-    closest = min(fit.off for fit in fits)
+    told = "; or ".join(f"{_side(fit.mistake.wrong, what, l)}{fit.detail}" for fit in fits)
+    off = min(fit.off for fit in fits)
+    nearly = f"to {off:.2g} of rounding" if off else "exactly"
     return Finding(
         row.equation,
         l,
         " or ".join(fit.mistake.name for fit in fits),
-        f"your {what} was computed as: {told}, to {closest:.2g} of rounding. Right is: "
-        f"{_at(RIGHT[place], l)}; {away}.",
-        " Or: ".join(fit.mistake.fix for fit in fits),
+        f"your {what} is {told}, {nearly}; it should be {should}, which is {away}.",
+        " Or: ".join(_at(fit.mistake.fix, l) for fit in fits),
     )
 
 
@@ -367,6 +396,11 @@ def _at(formula: str, l: int) -> str:
     for sign, shift in (("ˡ⁺¹", 1), ("ˡ⁺²", 2), ("ˡ⁻¹", -1), ("ˡ", 0), ("ᴸ", 0)):
         formula = formula.replace(sign, str(l + shift).translate(number))
     return formula
+
+
+def _side(formula: str, what: str, l: int) -> str:
+    """What such a formula says that a quantity is, its name and the equals sign left out."""
+    return _at(formula, l).removeprefix(f"{what} = ")
 
 
 def _fits(given: Given, mine: Obtained) -> Iterator[_Fit]:
@@ -393,33 +427,33 @@ def _fits(given: Given, mine: Obtained) -> Iterator[_Fit]:
             yield _Fit(mistake, float(off.max()), detail)
 
 
-def _pattern(got: Numbers, right: Numbers, equation: Equation, row: Row) -> str:
+def _pattern(got: Numbers, right: Numbers, equation: Equation, row: Row, m: int) -> str:
     """What can be said of numbers that fit no mistake: a factor, one row, one column, one value."""
     bound = np.asarray(equation.bound, np.float64)
     scale = float((got * right).sum() / (right * right).sum()) if right.any() else 0.0
     if (np.abs(got - scale * right) <= (1 + abs(scale)) * bound).all():
-        return f"yours is {scale:.6f} times that"
+        names = {m: " = m", 1 / m: " = 1/m"} if m > 1 else {}
+        name = next((name for f, name in names.items() if abs(scale / f - 1) < 1e-5), "")
+        return f"{scale:.6f}{name} times that"
     wrong = np.abs(got - right) > bound
     if wrong.sum() == 1:
-        return f"one value alone is wrong, at {row.worst.index if row.worst else ''}"
+        return f"wrong in one value alone, at {row.worst.index if row.worst else ''}"
     if wrong.ndim == 2:
         kinds = ("row", "column")
         if equation.quantity in ("z", "a", "delta"):
             kinds = ("example", "neuron")
         for axis, kind in enumerate(kinds):
             (where,) = np.nonzero(wrong.any(axis=1 - axis))
-            if len(where) == 1:
-                return f"{kind} {where[0]} alone is wrong"
-    return f"{int(wrong.sum()):,} of {wrong.size:,} values are wrong"
+            if len(where) == 1 < wrong.shape[axis]:
+                return f"wrong in {kind} {where[0]} alone"
+    return f"wrong in {int(wrong.sum()):,} of {wrong.size:,} values"
 
 
 # ── Mistakes in errors that are not shown ────────────────────────────────────────────────────────
 
 
-def _behind(
-    case: _Case, agreement: Agreement, mine: Obtained, judged: list[Equation], inputs: Any
-) -> Finding | None:
-    """The one mistake that, made in some equation, would give all of the arrays that are given."""
+def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) -> list[Finding]:
+    """The one mistake that, made in one layer or in all, would give all of the arrays given."""
     params, x, y = inputs
     params = tuple(Layer(W, b) for W, b in params)
     own = {
@@ -429,28 +463,32 @@ def _behind(
     }
     slack = {(e.quantity, e.layer): np.asarray(e.bound, np.float64) for e in judged}
     right = backprop_with(case.net, params, x, y, {})
-    fits: list[tuple[Mistake, str, int]] = []
-    for mistake in CATALOGUE.values():
-        for place in mistake.places:
-            for l in _layers(case.net, place):
-                if _hidden(mine, place, l) and _explains(
-                    case.net, params, x, y, mistake, place, l, right, own, slack
-                ):
-                    fits.append((mistake, place, l))
-    if not fits:
-        return None
-    mistake, place, l = fits[0]
-    names = dict.fromkeys(mistake.name for mistake, _, _ in fits)
-    told = "; or ".join(
-        f"{symbol(_QUANTITY[place], l)} was computed as: {_at(mistake.wrong, l)}"
-        for mistake, place, l in fits
-    )
+    found: dict[tuple[str, int], list[tuple[Mistake, str]]] = {}
+    for everywhere in (False, True):
+        for mistake in CATALOGUE.values():
+            for place in mistake.places:
+                layers = [l for l in _layers(case.net, place) if _hidden(mine, place, l)]
+                for chosen in [layers] if everywhere else [[l] for l in layers]:
+                    detail = _explains(
+                        *(case.net, params, x, y, mistake, place, chosen, right, own, slack)
+                    )
+                    for l in chosen if detail is not None else ():
+                        found.setdefault((place, l), []).append((mistake, str(detail)))
+        if found:
+            break
+    return [_hidden_finding(place, l, fits) for (place, l), fits in found.items()]
+
+
+def _hidden_finding(place: str, l: int, fits: list[tuple[Mistake, str]]) -> Finding:
+    what = symbol(_QUANTITY[place], l)
+    told = "; or ".join(f"{_side(mistake.wrong, what, l)}{detail}" for mistake, detail in fits)
     return Finding(
         place if place.startswith("BP") else "forward",
         l,
-        " or ".join(names),
-        f"all the arrays given follow if {told}. Right is: {_at(RIGHT[place], l)}.",
-        " Or: ".join(dict.fromkeys(mistake.fix for mistake, _, _ in fits)),
+        " or ".join(mistake.name for mistake, _ in fits),
+        f"{what} is not given; all that is given follows if it is {told}. It should be "
+        f"{_side(RIGHT[place], what, l)}.",
+        " Or: ".join(_at(mistake.fix, l) for mistake, _ in fits),
     )
 
 
@@ -474,27 +512,34 @@ def _explains(
     y: Array,
     mistake: Mistake,
     place: str,
-    l: int,
+    layers: list[int],
     right: Backprop,
     own: dict[tuple[str, int], Numbers],
     slack: dict[tuple[str, int], Numbers],
-) -> bool:
+) -> str | None:
+    """What more there is to say of a mistake that gives all of the subject's arrays; or None."""
+    if not layers:
+        return None
+
     def planted(eta: float) -> dict[tuple[str, int], Numbers]:
-        record = backprop_with(net, params, x, y, {(place, l): mistake}, eta)
+        record = backprop_with(net, params, x, y, {(place, l): mistake for l in layers}, eta)
         return {key: np.asarray(_array_of(record, *key), np.float64) for key in own}
 
+    detail = ""
     try:
         wrong = planted(1.0)
-    except ValueError:  # the network has no room for it
-        return False
-    if mistake.name == "weights_updated_first":
-        # The record is linear in η up to σ′ of the layers below, which stand as they are.
-        change = np.concatenate([(wrong[key] - _array_of(right, *key)).ravel() for key in own])
-        off = np.concatenate([(own[key] - _array_of(right, *key)).ravel() for key in own])
-        length = float(change @ change)
-        wrong = planted(float(off @ change) / length if length else 0.0)
+        if mistake.name == "weights_updated_first":
+            # In the gradients of the first layer on the way back that has it, η is linear.
+            first = [key for key in own if key[1] == max(layers)]
+            change = np.concatenate([(wrong[k] - _array_of(right, *k)).ravel() for k in first])
+            off = np.concatenate([(own[k] - _array_of(right, *k)).ravel() for k in first])
+            length = float(change @ change)
+            eta = float(off @ change) / length if length else 0.0
+            wrong, detail = planted(eta), f" with η = {eta:.6g}"
+    except ValueError:  # the network has no room for it, or nothing of that layer is given
+        return None
     # The bounds are those of the right computation; larger wrong numbers round as much more.
-    return all(
+    follows = all(
         bool(
             (
                 np.abs(own[key] - wrong[key])
@@ -503,6 +548,7 @@ def _explains(
         )
         for key in own
     )
+    return detail if follows else None
 
 
 def _array_of(record: Backprop, quantity: str, layer: int) -> Any:
@@ -616,13 +662,13 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
         (True, False)
     """
     best: Case | None = None
-    for attempt in range(attempts):
-        case = _proved(net, *_draw(net, jax.random.fold_in(key, attempt), dtype))
+    for attempt in range(max(1, attempts)):
+        case, missed = _proved(net, *_draw(net, jax.random.fold_in(key, attempt), dtype))
         if best is None or len(case.shows) > len(best.shows):
             best = case
-        if not case.cannot:
+        if not missed:
             break
-    assert best is not None  # attempts ≥ 1
+    assert best is not None  # there is one attempt at least
     return best
 
 
@@ -643,25 +689,44 @@ def _draw(net: Network, key: Array, dtype: Any) -> tuple[Params, Array, Array]:
     return tuple(params), x, y
 
 
-def _proved(net: Network, params: Params, x: Array, y: Array) -> Case:
-    shows, cannot = [], []
+def _proved(net: Network, params: Params, x: Array, y: Array) -> tuple[Case, bool]:
+    """The case with what it shows, and whether a mistake changes a number in it and is not found.
+
+    Of the layers that a mistake can be made in, one where it is found is enough.
+    """
+    shows: list[str] = []
+    cannot: list[str] = []
+    missed = False
+    right = backprop_with(net, params, x, y, {})
     for mistake in CATALOGUE.values():
-        found = any(
-            _planted_is_found(net, params, x, y, mistake, place, l)
+        outcomes = {
+            _outcome(net, params, x, y, mistake, place, l, right)
             for place in mistake.places
             for l in (_layers(net, place) or {"cost": [net.depth]}.get(place, list(net.layers)))
-        )
-        (shows if found else cannot).append(mistake.name)
-    return Case(params, x, y, tuple(shows), tuple(cannot))
+        }
+        (shows if "found" in outcomes else cannot).append(mistake.name)
+        missed |= "missed" in outcomes and "found" not in outcomes
+    return Case(params, x, y, tuple(shows), tuple(cannot)), missed
 
 
-def _planted_is_found(
-    net: Network, params: Params, x: Array, y: Array, mistake: Mistake, place: str, l: int
-) -> bool:
+def _outcome(
+    net: Network,
+    params: Params,
+    x: Array,
+    y: Array,
+    mistake: Mistake,
+    place: str,
+    l: int,
+    right: Backprop,
+) -> str:
+    """Of one mistake planted: "no room", "same numbers", "found" or "missed"."""
     try:
         wrong = backprop_with(net, params, x, y, {(place, l): mistake})
-    except ValueError:  # no room
-        return False
+    except ValueError:
+        return "no room"
     quantity = _QUANTITY.get(place, {"BP3": "db", "BP4": "dW"}.get(place, place))
+    if bool((_array_of(wrong, quantity, l) == _array_of(right, quantity, l)).all()):
+        return "same numbers"
     agreement = compare(net, params, x, y, subject=wrong)
-    return [(row.quantity, row.layer) for row in _wrong(agreement)] == [(quantity, l)]
+    found = [(row.quantity, row.layer) for row in _wrong(agreement)] == [(quantity, l)]
+    return "found" if found else "missed"

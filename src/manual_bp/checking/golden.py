@@ -312,7 +312,7 @@ def _write_npz(file: Any, golden: Golden) -> None:
         dtype=golden.dtype,
         seed=-1 if golden.seed is None else golden.seed,
         **values,  # type: ignore[arg-type]
-        **{f"{k}_{golden.dtype}": round_to(v).astype(stored) for k, v in values.items()},  # type: ignore[arg-type]
+        **{f"{k}_{golden.dtype}": round_to(v).astype(stored) for k, v in values.items()},
     )
 
 
@@ -338,15 +338,17 @@ def _write_json(file: Any, golden: Golden) -> None:
         ("rounded", rounded, _decimal),
         ("rounded_hex", rounded, _hexadecimal),
     ):
-        lines = [f"  {json.dumps(name)}: {_nested(v, number)}" for name, v in arrays.items()]
+        lines = [
+            f"  {json.dumps(name)}: {_nested(v.tolist(), number)}" for name, v in arrays.items()
+        ]
         text += f",\n {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n }"
     file.write(f"{text}\n}}\n".encode())
 
 
-def _nested(array: Numbers, number: Callable[[float], str]) -> str:
-    if array.ndim == 0:
-        return number(float(array))
-    return "[" + ", ".join(_nested(row, number) for row in array) + "]"
+def _nested(numbers: Any, number: Callable[[float], str]) -> str:
+    if isinstance(numbers, float):
+        return number(numbers)
+    return "[" + ", ".join(_nested(row, number) for row in numbers) + "]"
 
 
 def _decimal(value: float) -> str:

@@ -129,7 +129,7 @@ def read_record(
             shape of no convention, NaN or Inf, or a format narrower than the case's.
 
     Example:
-        >>> import json, pathlib, manual_bp as mbp
+        >>> import pathlib, manual_bp as mbp
         >>> from manual_bp.checking import golden, received
         >>> net = mbp.Network((2, 1), ("identity",), "quadratic")
         >>> case = golden.of(net, [([[2.0, -1.0]], [0.5])], [[1.0, 3.0]], [[1.0]])
@@ -228,7 +228,7 @@ def _content(path: Path, *, whole: bool = True) -> bytes:
         _refuse(path, "", "a file", found, "check the path")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(MAX_BYTES + 1) if whole and size <= MAX_BYTES else b""
+        content = file.read(MAX_BYTES + 1) if whole else b""
     if max(size, len(content)) > MAX_BYTES:
         fix = "write the arrays of this case alone"
         _refuse(path, "", f"at most {MAX_BYTES:,} bytes", f"{size:,}", fix)
@@ -240,10 +240,11 @@ def _load_json(path: Path) -> Any:
     refuse = partial(_refuse, path, "", fix="write the file again, whole")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        again = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-        if again:
-            _refuse(path, _shown(again[0]), "a name once", "it again", "keep one of them")
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            again = next(name for name, times in Counter(k for k, _ in pairs).items() if times > 1)
+            _refuse(path, _shown(again), "a name once", "it again", "keep one of them")
+        return found
 
     try:
         text = content.decode("utf-8-sig")
