@@ -10,7 +10,7 @@ from helpers import random_case
 from manual_bp.checking.mistakes import CATALOGUE, Mistake, backprop_with
 
 # A square one, as wide as its batch, in which most mistakes have the right shape.
-SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "silu", "sigmoid"), "quadratic", 0.1)
+SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1)
 UNEQUAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "cross_entropy", 0.1)
 DIAGONAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "quadratic")
 

@@ -277,6 +277,14 @@ def _example_left_out(g: Given) -> Any:
     return g.right - lost
 
 
+def _of_one_example(g: Given, i: int) -> Any:
+    """BP3 or BP4 of one example alone."""
+    delta = g.delta[g.l][i]
+    if g.place == "BP3":
+        return delta
+    return delta[:, None] * g.act(g.l - 1)[i][None, :] + g.penalty
+
+
 def _other_sigma(g: Given) -> Any:
     """Another activation than the network's."""
     z = jnp.asarray(g.z[g.l])
@@ -655,6 +663,22 @@ CATALOGUE = {
             "the sum over all the examples but one",
             "Let the sum over the examples begin at the first and end after the last.",
             _example_left_out,
+        ),
+        Mistake(
+            "last_example_only",
+            ("BP3", "BP4"),
+            "the last example's gradient in place of the sum",
+            "Add up the examples: += in the loop over them, not =.",
+            lambda g: _if(g.m > 1, lambda: _of_one_example(g, g.m - 1)),
+        ),
+        Mistake(
+            "first_example_for_all",
+            ("BP2",),
+            "δˡ⁺¹ of the first example for every example",
+            "Take each example's own δˡ⁺¹: check the index of the example.",
+            lambda g: _if(
+                g.m > 1, lambda: (g.delta[g.l + 1][:1] @ g.W[g.l + 1]) * g.prime(g.l)
+            ),
         ),
         Mistake(
             "float16_step",

@@ -240,12 +240,17 @@ def obtain(argument: str, source: Any, batch: tuple[Any, ...], precision: str | 
         jax.tree.map(_told, values, is_leaf=np.ma.isMaskedArray),
         no_evidence(net) if error is None else in_place(net, x.shape[:-1], error)[0],
     )
-    # What its numbers are good for: the coarser of the parameters' format and its own.
+    # What its numbers are good for: the parameters' format, or its own finest where that is coarser.
     arrays = jax.tree.leaves(values, is_leaf=np.ma.isMaskedArray)
-    dtype = max((params[0][0].dtype, *(array.dtype for array in arrays)), key=_coarseness)
+    given = params[0][0].dtype
+    dtype = min((array.dtype for array in arrays), key=_coarseness, default=given)
+    dtype = max(given, dtype, key=_coarseness)
     made_by_jax = [array for array in arrays if isinstance(array, jax.Array)]
     platform = next(iter(made_by_jax[0].devices())).platform if made_by_jax else "numpy"
     arithmetic = arithmetic_of(dtype.name, precision=precision, platform=platform)
+    if dtype != given:  # it has read x and the parameters in its own format
+        u = arithmetic.u
+        arithmetic = arithmetic._replace(reading=u, product=max(u, arithmetic.product))
     return Obtained(name, evidence, arithmetic, misfits)
 
 

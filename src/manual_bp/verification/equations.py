@@ -40,6 +40,7 @@ class Arithmetic(NamedTuple):
 
     Attributes:
         u: of the format that results are stored in.
+        reading: of x and the parameters, where the subject keeps them in a coarser format.
         product: of the factors as a matrix unit reads them; 0 where it reads them whole.
         accumulator: of the format that sums are kept in.
         excess: how far a stored intermediate may lie from the one that was used: compilers keep
@@ -49,6 +50,7 @@ class Arithmetic(NamedTuple):
     """
 
     u: float
+    reading: float
     product: float
     accumulator: float
     excess: float
@@ -116,7 +118,7 @@ def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithm
         name += ", products of whole float32 factors"
     elif half:
         name += ", sums in " + ("float32" if accumulator < u else f"{dtype}, the worst case")
-    return Arithmetic(u, product, accumulator, u if half else 0.0, tiny, name)
+    return Arithmetic(u, 0.0, product, accumulator, u if half else 0.0, tiny, name)
 
 
 class Known(NamedTuple):
@@ -201,13 +203,13 @@ def equations(
     z: dict[int, Known] = {}
     a: dict[int, Known] = {}
     delta: dict[int, Known] = {}
-    strange: dict[int, Any] = {}  # the examples whose own a is not σ of their own z
+    not_of_z: dict[int, Any] = {}  # the examples whose own a is not σ of their own z
 
     def known(equation: Equation) -> Known:
         value, told, error = own.of(equation.quantity, equation.layer)
         if value is None:
             return Known(equation.truth, equation.bound)
-        if ar.excess:
+        if ar.excess and equation.layer + (equation.quantity != "a"):  # x is as it was given
             error = ar.excess * jnp.abs(value) + (0 if error is None else error)
         if told is None:
             return Known(value, error)
@@ -219,7 +221,7 @@ def equations(
     def missing(**inputs: int) -> tuple[str, ...]:
         return tuple(f"{name}{l}" for name, l in inputs.items() if own.of(name, l)[0] is None)
 
-    equation = Equation("forward", "a", 0, x, jnp.zeros_like(x), None, (), ())
+    equation = Equation("forward", "a", 0, x, ar.reading * jnp.abs(x), None, (), ())
     yield equation
     a[0] = known(equation)
 
@@ -235,7 +237,7 @@ def equations(
         equation = Equation("forward", "a", l, truth, bound, None, (), missing(z=l))
         yield equation
         a[l] = known(equation)
-        strange[l] = own.of("a", l)[0] is not None and (
+        not_of_z[l] = own.of("a", l)[0] is not None and (
             jnp.abs(a[l].value - truth) > bound + (0 if a[l].error is None else a[l].error)
         ).any(axis=-1, keepdims=True)
 
@@ -247,14 +249,14 @@ def equations(
     for l in range(L, 0, -1):
         if l == L:
             truth, bound, otherwise = output_error(
-                ar, net.cost, net.sigma(L), z[L], own.of("a", L)[0], strange[L], y
+                ar, net.cost, net.sigma(L), z[L], own.of("a", L)[0], not_of_z[L], y
             )
             inputs = missing(z=L)
             equation = Equation("BP1", "delta", L, truth, bound, otherwise, (), inputs)
         else:
             truth, bound, otherwise = inner_error(
                 *(ar, net.sigma(l), W[l + 1], delta[l + 1], z[l]),
-                *(own.of("a", l)[0], strange[l]),
+                *(own.of("a", l)[0], not_of_z[l]),
             )
             inputs = (*missing(delta=l + 1), *missing(z=l))
             equation = Equation("BP2", "delta", l, truth, bound, otherwise, (), inputs)
@@ -279,7 +281,7 @@ def input_sum(ar: Arithmetic, W: Array, b: Array, a_prev: Known) -> tuple[Array,
     spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
     absolute = jnp.abs(a_prev.value) @ jnp.abs(W.T)
     bound = ar.of_product(absolute, product, W.shape[1], spread)
-    return z, bound + ar.u * (jnp.abs(z) + bound)
+    return z, bound + ar.u * (jnp.abs(z) + bound) + ar.reading * jnp.abs(b)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -330,7 +332,7 @@ def output_error(
     sigma: Activation,
     z: Known,
     own_a: Array | None,
-    strange: Array,
+    not_of_z: Array,
     y: Array,
 ) -> tuple[Array, Array, tuple[Array, Array] | None]:
     """BP1: the rounding of a and of ∇ₐC, carried through σ′ or, for softmax, its Jacobian.
@@ -362,7 +364,7 @@ def output_error(
     if own_a is None:
         return truth, bound, None
     value, slack = _from_own_a(ar, cost, sigma, z, own_a, y)
-    return truth, bound, (jnp.where(strange, value, truth), jnp.where(strange, slack, bound))
+    return truth, bound, (jnp.where(not_of_z, value, truth), jnp.where(not_of_z, slack, bound))
 
 
 def _from_own_a(
@@ -389,7 +391,7 @@ def inner_error(
     delta_next: Known,
     z: Known,
     own_a: Array | None,
-    strange: Array,
+    not_of_z: Array,
 ) -> tuple[Array, Array, tuple[Array, Array] | None]:
     """BP2: with P = (Wˡ⁺¹)ᵀδˡ⁺¹, P's bound times |σ′|, |P| times σ′'s, and one rounding more."""
     P, S = _pull_through_weights(W_next, delta_next.value)
@@ -406,7 +408,7 @@ def inner_error(
         e_prime = 16 * ar.u * (1 + own_a * own_a)
         slack = (jnp.abs(prime) + e_prime) * e_P + jnp.abs(P) * e_prime
         slack += 2 * ar.u * jnp.abs(P * prime) + ar.tiny
-        otherwise = jnp.where(strange, P * prime, truth), jnp.where(strange, slack, bound)
+        otherwise = jnp.where(not_of_z, P * prime, truth), jnp.where(not_of_z, slack, bound)
     return truth, bound, otherwise
 
 
