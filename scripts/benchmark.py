@@ -11,6 +11,7 @@ the median over the rounds, with the 10th and the 90th percentile in brackets. S
     step      cost, gradients and update, called from Python on one batch
     epoch     the same over many batches
     memory    the compiler's peak of temporary bytes in cost and gradients
+    trust     one `compare` of every equation with autodiff, in training steps
     growth    a step's time against width, depth and batch, with the fitted exponent
 
 Exit codes: 0 whether the targets are reached or not, 2 for bad usage, 130 after Ctrl-C.
@@ -18,20 +19,22 @@ Exit codes: 0 whether the targets are reached or not, 2 for bad usage, 130 after
 
 import argparse
 import importlib.util
-import json
 import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
 
-from arguments import DTYPES, Parser, add_device, positive, run, use_device
+import manual_bp as mbp
+from arguments import DTYPES, Parser, add_device, positive, run, use_device, write_json
 from peers import (
     Peer,
     Setup,
@@ -46,7 +49,7 @@ from timing import Spread, exponent, ratio, spread, turns
 
 FORMAT = 1
 TABLES = ("step", "epoch", "memory")
-SECTIONS = ("ceiling", *TABLES, "growth")
+SECTIONS = ("ceiling", *TABLES, "trust", "growth")
 
 SMALL = (
     Work("784-30-10", (784, 30, 10), "sigmoid", 10, "sigmoid"),
@@ -74,6 +77,7 @@ class Scale:
     step: tuple[Work, ...]
     epoch: tuple[Work, ...]
     memory: tuple[Work, ...]
+    trust: Work
     growth: dict[str, tuple[Work, ...]]
     products: tuple[int, ...]
     epoch_operations: float  # what an epoch takes, within 2 to 1000 steps
@@ -91,6 +95,7 @@ def full_scale(on_cpu: bool) -> Scale:
         step=(*SMALL, *WIDE, *DEEP) if on_cpu else (*SMALL, *WIDE, *DEEP, *ACCELERATOR),
         epoch=(*SMALL, *WIDE),
         memory=tuple(Work("33x256", (256,) * 34, sigma, 8192) for sigma in STACKED),
+        trust=SMALL[2],
         growth={"width": width, "depth": depth, "batch": batch},
         products=(1024, 2048, 4096) if on_cpu else (4096, 8192, 16384),
         epoch_operations=1e10 if on_cpu else 1e12,
@@ -109,6 +114,7 @@ def quick_scale() -> Scale:
         step=(SMALL[0], Work("3x32", (32,) * 4, "gelu", 64)),
         epoch=(SMALL[0],),
         memory=tuple(Work("5x32", (32,) * 6, sigma, 256) for sigma in ("relu", "gelu")),
+        trust=SMALL[0],
         growth={"width": width, "depth": depth, "batch": batch},
         products=(256,),
         epoch_operations=2e7,
@@ -143,6 +149,7 @@ AT_MOST: dict[tuple[str, str | None, str | None, str], float] = {
         for sigma in sigmas
     },
 }
+MOST_STEPS_OF_A_COMPARISON = 25
 AT_LEAST_OF_CEILING = {"1024x4": 0.90, "2048x4": 0.90}
 # Of an accelerator; the memory's are the CPU's.
 ACCELERATOR_STEP = 1.00
@@ -259,6 +266,31 @@ def measure_memory(bench: Bench, work: Work) -> dict[str, Any]:
         target = bench.target(value, at_most=most("memory", work, name, bench.on_cpu))
         peers.append({"name": name, "temporaries": size, "by_hand_over_it": over, **target})
     return {**_network(work), "peers": peers}
+
+
+def measure_trust(bench: Bench, work: Work) -> dict[str, Any]:
+    """What it costs to compare one step with autodiff, once compiled and the first time."""
+    setup = Setup(work, dtype=bench.dtype, seed=bench.seed)
+    step = next(peer for peer in step_peers(setup) if peer.name == "by hand")
+    params, (x, y) = setup.params, (array[0] for array in setup.batches)
+
+    def compare(n: int) -> None:
+        for _ in range(n):
+            mbp.compare(work.net, params, x, y).raise_if_disagrees()
+
+    start = time.perf_counter()
+    compare(1)
+    first = time.perf_counter() - start
+    times = bench.turns({"by hand": step.run, "compare": compare})
+    over = ratio(times["compare"], times["by hand"])
+    row = {
+        "name": "compare",
+        "seconds": spread(times["compare"])._asdict(),
+        "first_seconds": first,
+        "over_a_step": over._asdict(),
+        **bench.target(over, at_most=MOST_STEPS_OF_A_COMPARISON if bench.on_cpu else None),
+    }
+    return {**_network(work), "rounds": len(times["compare"]), "peers": [row]}
 
 
 def measure_growth(bench: Bench, along: str, works: Sequence[Work]) -> dict[str, Any]:
@@ -422,6 +454,16 @@ def show_memory(entry: dict[str, Any]) -> Iterator[str]:
         yield f"  {name:<26}{size:>13}  {figure:<7}{verdict(row)}".rstrip()
 
 
+def show_trust(entry: dict[str, Any]) -> Iterator[str]:
+    (row,) = entry["peers"]
+    yield f"\ntrust: {entry['network']} {entry['activation']}, batch {entry['batch']}"
+    yield (
+        f"  compare takes {_between(row['over_a_step'])} steps, "
+        f"{duration(row['seconds']['median'])}; the first time {duration(row['first_seconds'])}, "
+        f"with all that it compiles  {verdict(row)}"
+    ).rstrip()
+
+
 def show_growth(entry: dict[str, Any]) -> Iterator[str]:
     along = entry["along"]
     yield f"\ngrowth: {along}"
@@ -444,7 +486,7 @@ def show_targets(result: dict[str, Any], judged: bool) -> Iterator[str]:
         return
     judged_rows = [
         (section, entry, row)
-        for section in TABLES
+        for section in (*TABLES, "trust")
         for entry in result.get(section, ())
         for row in entry["peers"]
         if "target" in row
@@ -453,7 +495,9 @@ def show_targets(result: dict[str, Any], judged: bool) -> Iterator[str]:
     if judged_rows:
         yield f"\n{len(judged_rows) - len(missed)} of {len(judged_rows)} targets reached."
     for section, entry, row in missed:
-        what = "of the ceiling" if row["name"] == "by hand" else f"by hand over {row['name']}"
+        what = {"by hand": "of the ceiling", "compare": "steps"}.get(
+            row["name"], f"by hand over {row['name']}"
+        )
         yield (
             f"  {section} {entry['network']} {entry['activation']}, {what}: "
             f"{_between(row['target']['value'])} {verdict(row)}"
@@ -613,6 +657,9 @@ def main() -> int:
             entry = measure(work)
             result[section].append(entry)
             say(*(show_memory(entry) if section == "memory" else show_timed(section, entry)))
+    if "trust" in args.only:
+        result["trust"] = [measure_trust(bench, bench.scale.trust)]
+        say(*show_trust(result["trust"][0]))
     if "growth" in args.only:
         result["growth"] = []
         for along, works in bench.scale.growth.items():
@@ -622,9 +669,7 @@ def main() -> int:
 
     say(*show_targets(result, bench.judged))
     if "json" in args:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+        write_json(Path(args.json), result)
     if "picture" in args:
         draw(result, args.picture)
     return 0

@@ -430,7 +430,8 @@ def _numbers(net: Network, arrays: dict[str, Any], problems: Problems) -> None:
             )
     least, greatest = net.cost.targets
     if "y" in arrays and (least, greatest) != (-math.inf, math.inf):
-        low, high = float(arrays["y"].min()), float(arrays["y"].max())
+        targets = np.asarray(arrays["y"])
+        low, high = float(targets.min()), float(targets.max())
         if low < least or high > greatest:
             problems.value(
                 f"y: {net.cost} expects targets from {least} to {greatest}, got from {low:g} to "
@@ -439,6 +440,11 @@ def _numbers(net: Network, arrays: dict[str, Any], problems: Problems) -> None:
 
 
 def _finite(array: Any) -> bool:
-    on_host = isinstance(array, np.ndarray) or all(d.platform == "cpu" for d in array.devices())
-    isfinite = np.isfinite if on_host else jnp.isfinite  # NumPy has nothing to compile
-    return bool(isfinite(np.asarray(array) if on_host else array).all())
+    if on_host(array):
+        return bool(np.isfinite(np.asarray(array)).all())
+    return bool(jnp.isfinite(array).all())
+
+
+def on_host(array: Any) -> bool:
+    """Whether NumPy can read an array where it lies; there it has nothing to compile."""
+    return not isinstance(array, jax.Array) or all(d.platform == "cpu" for d in array.devices())

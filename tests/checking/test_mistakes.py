@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from planting import SQUARE, UNEQUAL, leaves, ordinary, plant, room, same, square
 
 import manual_bp as mbp
 from helpers import assert_close
 from manual_bp.checking.mistakes import CATALOGUE, RIGHT, backprop_with
-from planting import SQUARE, UNEQUAL, leaves, ordinary, plant, room, same, square
 
 PLACES = [(name, place) for name, mistake in CATALOGUE.items() for place in mistake.places]
 EQUATION = {"input": "forward", "z": "forward", "a": "forward"}

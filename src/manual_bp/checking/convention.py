@@ -100,10 +100,15 @@ class Convention:
             penalty = net.l2 / 2 * W2
             return (cost.reshape(()) - penalty) / of_gradients + penalty
 
+        activations = per_example(record.a, sizes)
+        if activations is not None and activations[0] is not None:
+            # An x that is wider than ours was the same before ours was rounded.
+            coarser = max(activations[0].dtype, x.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
+            activations = (activations[0].astype(coarser), *activations[1:])
         return Backprop(
             None if record.cost is None else _each((record.cost,), {0: 0}, mean_cost)[0],
             per_example(record.z, of_layers),
-            per_example(record.a, sizes),
+            activations,
             per_example(record.delta, of_layers, of_delta),
             weights(record.dW),
             biases(record.db),

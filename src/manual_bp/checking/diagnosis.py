@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as markup
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -264,18 +264,32 @@ class _Case(NamedTuple):
             params, x, y = inputs = jax.tree.map(double, (self.params, *rows))
             evidence = jax.tree.map(double, mine.evidence)
             judged = list(equations(self.net, mine.arithmetic, params, x, y, evidence))
-            shown = mine.evidence.record
-            errors = (*shown.z, *shown.a, *shown.delta)
-            if not mine.misfits and any(part is None for part in errors):
-                hidden = _behind(self, mine, judged, inputs)
-                if hidden:
-                    return hidden
             by_row = {(e.quantity, e.layer): e for e in judged}
             known = _Known.of(self.net, mine, judged, inputs)
-            return [
-                _finding(known, mine, by_row[row.quantity, row.layer], row)
-                for row in _causes(agreement, by_row)
-            ]
+            with np.errstate(over="ignore", invalid="ignore"):  # of numbers as wrong as can be
+                shown = [
+                    _finding(known, mine, by_row[row.quantity, row.layer], row)
+                    for row in _causes(agreement, by_row)
+                ]
+                record = mine.evidence.record
+                whole = all(part is not None for part in (*record.z, *record.a, *record.delta))
+                if whole or mine.misfits:
+                    return shown
+                hidden = _behind(self, mine, judged, inputs)
+        if hidden and len(shown) == 1 and shown[0].mistake:  # as like, the one and the other
+            return [_either(shown[0], hidden)]
+        return hidden or shown
+
+
+def _either(one: Finding, others: list[Finding]) -> Finding:
+    """One finding where a mistake in sight and one out of sight give the same numbers."""
+    findings = (one, *others)
+    return replace(
+        one,
+        mistake=" or ".join(dict.fromkeys(str(finding.mistake) for finding in findings)),
+        explanation=" Or: ".join(finding.explanation for finding in findings),
+        fix=" Or: ".join(dict.fromkeys(finding.fix for finding in findings)),
+    )
 
 
 def _causes(agreement: Agreement, by_row: dict[tuple[str, int], Equation]) -> list[Row]:
@@ -454,7 +468,7 @@ def _pattern(got: Numbers, right: Numbers, equation: Equation, row: Row, m: int)
 
 def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) -> list[Finding]:
     """The one mistake that, made in one layer or in all, would give all of the arrays given."""
-    params, x, y = inputs
+    params, x, y = jax.tree.map(jnp.asarray, inputs)
     params = tuple(Layer(W, b) for W, b in params)
     own = {
         (e.quantity, e.layer): np.asarray(array, np.float64)
@@ -463,8 +477,8 @@ def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) ->
     }
     slack = {(e.quantity, e.layer): np.asarray(e.bound, np.float64) for e in judged}
     right = backprop_with(case.net, params, x, y, {})
-    found: dict[tuple[str, int], list[tuple[Mistake, str]]] = {}
     for everywhere in (False, True):
+        found: list[tuple[Mistake, str, list[int], str]] = []
         for mistake in CATALOGUE.values():
             for place in mistake.places:
                 layers = [l for l in _layers(case.net, place) if _hidden(mine, place, l)]
@@ -472,23 +486,32 @@ def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) ->
                     detail = _explains(
                         *(case.net, params, x, y, mistake, place, chosen, right, own, slack)
                     )
-                    for l in chosen if detail is not None else ():
-                        found.setdefault((place, l), []).append((mistake, str(detail)))
+                    if detail is not None:
+                        found.append((mistake, place, chosen, detail))
         if found:
-            break
-    return [_hidden_finding(place, l, fits) for (place, l), fits in found.items()]
+            return [_unseen(found, i) for i in range(len(found[0][2]))]
+    return []
 
 
-def _hidden_finding(place: str, l: int, fits: list[tuple[Mistake, str]]) -> Finding:
-    what = symbol(_QUANTITY[place], l)
-    told = "; or ".join(f"{_side(mistake.wrong, what, l)}{detail}" for mistake, detail in fits)
+def _unseen(found: list[tuple[Mistake, str, list[int], str]], i: int) -> Finding:
+    """What is said of the ith layer of each of several mistakes, any of which explains it all."""
+    told = dict.fromkeys(
+        f"{(what := symbol(_QUANTITY[place], l))} is {_side(mistake.wrong, what, l)}{detail}, "
+        f"where it should be {_side(RIGHT[place], what, l)}"
+        for mistake, place, layers, detail in found
+        for l in layers[i : i + 1]
+    )
+    _, place, layers, _ = found[0]
     return Finding(
         place if place.startswith("BP") else "forward",
-        l,
-        " or ".join(mistake.name for mistake, _ in fits),
-        f"{what} is not given; all that is given follows if it is {told}. It should be "
-        f"{_side(RIGHT[place], what, l)}.",
-        " Or: ".join(_at(mistake.fix, l) for mistake, _ in fits),
+        layers[i],
+        " or ".join(dict.fromkeys(mistake.name for mistake, *_ in found)),
+        f"all that is given follows if {'; or if '.join(told)}.",
+        " Or: ".join(
+            dict.fromkeys(
+                _at(mistake.fix, l) for mistake, _, layers, _ in found for l in layers[i : i + 1]
+            )
+        ),
     )
 
 

@@ -348,7 +348,7 @@ CATALOGUE = {
         Mistake(
             "half_twice",
             ("cost", "BP1"),
-            "the ½ of the quadratic cost a second time",
+            "with the ½ of the quadratic cost a second time",
             "The ½ stands in the cost once, and cancels with the 2 of the derivative in BP1.",
             lambda g: _if(g.net.cost is quadratic, lambda: g.scaled(0.5)),
         ),
@@ -415,7 +415,7 @@ CATALOGUE = {
         Mistake(
             "derivative_of_z_as_if_a",
             ("BP1", "BP2"),
-            "the form of σ′ that takes a, such as a(1 − a), with z in a's place",
+            "… ⊙ the σ′ that takes a, such as a(1 − a), given z",
             "That form of σ′ is a function of a: put aˡ into it.",
             lambda g: _if(
                 g.net.sigma(g.l).of == "a" and g.net.sigma(g.l) is not softmax,
@@ -471,7 +471,7 @@ CATALOGUE = {
         Mistake(
             "delta_of_next_layer",
             ("BP3", "BP4"),
-            "δˡ⁺¹ in place of δˡ",
+            "with δˡ⁺¹ in place of δˡ",
             "The gradients of layer l take the error of layer l.",
             lambda g: (
                 bias_gradient(jnp.asarray(g.delta[g.l + 1]))
@@ -542,14 +542,14 @@ CATALOGUE = {
         Mistake(
             "penalty_halved",
             ("cost", "BP4"),
-            "half of the l2 term",
+            "with half of the l2 term",
             "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
             lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0.5)),
         ),
         Mistake(
             "penalty_doubled",
             ("cost", "BP4"),
-            "twice the l2 term",
+            "with twice the l2 term",
             "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
             lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 2)),
         ),
@@ -567,21 +567,21 @@ CATALOGUE = {
         Mistake(
             "log_clipped",
             ("cost",),
-            "log of a kept away from 0, while δ is not",
+            "with log a kept away from log 0, while δ is not",
             "Compute the cost from z, where it stays exact: log-sum-exp, or softplus.",
             _clipped_cost,
         ),
         Mistake(
             "labels_off_by_one",
             ("cost", "BP1"),
-            "the targets one class off",
+            "with the targets one class off",
             "Count the classes as y does: its columns are the classes 0 … n_L − 1.",
             _labels_off_by_one,
         ),
         Mistake(
             "targets_of_other_examples",
             ("cost", "BP1"),
-            "the targets of the next example",
+            "with the targets of the next example",
             "Row i of y is the target of row i of x: shuffle both alike.",
             _targets_of_other_examples,
         ),
@@ -639,21 +639,21 @@ CATALOGUE = {
         Mistake(
             "unit_dropped",
             ("a", "BP1", "BP2", "BP3"),
-            "one neuron's values zero",
+            "zero in one neuron",
             "Let the loop over the neurons reach them all.",
             lambda g: _dropped(g, g.right.ndim - 1),
         ),
         Mistake(
             "unit_dropped_from_gradient",
             ("BP4",),
-            "one neuron's row of ∂C/∂W zero",
+            "zero in one neuron's row",
             "Let the loop over the neurons reach them all.",
             lambda g: _dropped(g, 0),
         ),
         Mistake(
             "example_dropped",
             ("BP1", "BP2"),
-            "one example's row of δ zero",
+            "zero in one example's row",
             "Let the loop over the examples reach them all.",
             lambda g: _dropped(g, 0),
         ),
@@ -676,9 +676,7 @@ CATALOGUE = {
             ("BP2",),
             "δˡ⁺¹ of the first example for every example",
             "Take each example's own δˡ⁺¹: check the index of the example.",
-            lambda g: _if(
-                g.m > 1, lambda: (g.delta[g.l + 1][:1] @ g.W[g.l + 1]) * g.prime(g.l)
-            ),
+            lambda g: _if(g.m > 1, lambda: (g.delta[g.l + 1][:1] @ g.W[g.l + 1]) * g.prime(g.l)),
         ),
         Mistake(
             "float16_step",

@@ -62,6 +62,16 @@ class Arithmetic(NamedTuple):
         nu = n * (self.accumulator if u is None else u)
         return nu / (1 - nu) if nu < 1 else float("inf")
 
+    def absolute_product(self, A: Array, B: Array) -> Array:
+        """Σ|aᵢ||bᵢ|, itself in float32 where what it bounds is no finer, and larger by its γₙ."""
+        A, B = jnp.abs(A), jnp.abs(B)
+        if self.u < 2.0**-24:
+            return A @ B
+        product = jnp.matmul(
+            A.astype(jnp.float32), B.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
+        )
+        return product.astype(jnp.float64) * (1 + 2 * self.gamma(A.shape[1] + 2, 2.0**-24))
+
     def of_product(
         self, absolute: Array, value: Array, n: int, spread: Array | float = 0.0
     ) -> Array:
@@ -237,9 +247,7 @@ def equations(
         equation = Equation("forward", "a", l, truth, bound, None, (), missing(z=l))
         yield equation
         a[l] = known(equation)
-        not_of_z[l] = own.of("a", l)[0] is not None and (
-            jnp.abs(a[l].value - truth) > bound + (0 if a[l].error is None else a[l].error)
-        ).any(axis=-1, keepdims=True)
+        not_of_z[l] = own.of("a", l)[0] is not None and _differs(a[l], truth, bound)
 
     L = net.depth
     truth, bound = cost(ar, net, params, z[L], a[L], y)
@@ -279,7 +287,7 @@ def input_sum(ar: Arithmetic, W: Array, b: Array, a_prev: Known) -> tuple[Array,
     product = a_prev.value @ W.T
     z = product + b
     spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
-    absolute = jnp.abs(a_prev.value) @ jnp.abs(W.T)
+    absolute = ar.absolute_product(a_prev.value, W.T)
     bound = ar.of_product(absolute, product, W.shape[1], spread)
     return z, bound + ar.u * (jnp.abs(z) + bound) + ar.reading * jnp.abs(b)
 
@@ -394,7 +402,9 @@ def inner_error(
     not_of_z: Array,
 ) -> tuple[Array, Array, tuple[Array, Array] | None]:
     """BP2: with P = (Wˡ⁺¹)ᵀδˡ⁺¹, P's bound times |σ′|, |P| times σ′'s, and one rounding more."""
-    P, S = _pull_through_weights(W_next, delta_next.value)
+    _, pull = jax.vjp(lambda a: a @ W_next.T, jnp.zeros_like(z.value))
+    (P,) = pull(delta_next.value)
+    S = ar.absolute_product(delta_next.value, W_next)
     spread = 0.0 if delta_next.error is None else delta_next.error @ jnp.abs(W_next)
     e_P = ar.of_product(S, P, W_next.shape[0], spread)
     _, pull = jax.vjp(sigma.sigma, z.value)
@@ -432,7 +442,7 @@ def weight_gradient(
     _, pull = jax.vjp(lambda W: a_prev.value @ W.T, W)
     (product,) = pull(delta.value)
     size_delta, size_a = jnp.abs(delta.value), jnp.abs(a_prev.value)
-    absolute = size_delta.T @ size_a
+    absolute = ar.absolute_product(delta.value.T, a_prev.value)
     spread: Array | float = 0.0
     if delta.error is not None:
         spread += delta.error.T @ size_a
@@ -445,6 +455,14 @@ def weight_gradient(
         truth += jax.grad(lambda W: l2 / 2 * jnp.sum(W**2))(W)
         bound += ar.u * (4 * l2 * jnp.abs(W) + jnp.abs(truth) + bound) + ar.tiny
     return truth, bound
+
+
+@jax.jit
+def _differs(known: Known, truth: Array, bound: Array) -> Array:
+    """The examples, as a column, with a value outside of its bound."""
+    if known.error is not None:
+        bound = bound + known.error
+    return (jnp.abs(known.value - truth) > bound).any(axis=-1, keepdims=True)
 
 
 def derivative(ar: Arithmetic, sigma: Activation, z: Known) -> tuple[Array, Array]:
@@ -503,11 +521,6 @@ def _value_and_slope(cost: Cost, inputs: Array, y: Array) -> tuple[Array, Array]
 
 def _total(y: Array) -> Array:
     return jnp.abs(y).sum(axis=-1, keepdims=True)
-
-
-def _pull_through_weights(W: Array, delta: Array) -> tuple[Array, Array]:
-    _, pull = jax.vjp(lambda a: a @ W.T, jnp.zeros((delta.shape[0], W.shape[1]), W.dtype))
-    return pull(delta)[0], jnp.abs(delta) @ jnp.abs(W)
 
 
 def _spread(f: Callable[[Array], Array], z: Known, elementwise: bool = True) -> Array | float:
