@@ -33,7 +33,7 @@ OUTPUTS += [(name, "quadratic") for name in ACTIVATIONS]
 
 def parse() -> argparse.Namespace:
     parser = arguments.Parser(__doc__.splitlines()[0])
-    parser.add_argument("--networks", type=arguments.positive, default=20, help="to plant in")
+    parser.add_argument("--networks", type=arguments.positive, default=10, help="to plant in")
     parser.add_argument("--right", type=int, default=2000, help="right networks, 20 of each shape")
     parser.add_argument("--seed", type=int, default=0, help="of everything")
     parser.add_argument(
@@ -68,7 +68,7 @@ def main() -> int:
             plant_everywhere(args.seed, index, dtype, counts, failures)
     print(table(counts, dtypes))
 
-    outcome = Counter[str]()
+    outcome = Counter({"both found": 0, "not both found": 0})
     for index in networks:
         plant_pairs(args.seed, index, 10, outcome, failures)
         declare_conventions(args.seed, index, outcome, failures)
@@ -81,7 +81,7 @@ def main() -> int:
     if pairs and outcome["both found"] < 0.95 * pairs:
         failures.append(f"two mistakes at once: {outcome['not both found']} of {pairs} missed")
 
-    rejected = Counter[str]()
+    rejected = Counter({"right": 0, "rejected": 0, "worst": 0})
     for index in range(-(-right // 20)):
         judge_right_ones(args.seed, index, min(20, right - 20 * index), rejected, failures)
     print(

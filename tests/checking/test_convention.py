@@ -192,7 +192,8 @@ def test_a_record_keeps_its_dtype_and_place():
         assert {v.dtype for v in jax.tree.leaves(ours)} == {jnp.dtype("bfloat16")}
     lists = jax.tree.map(lambda v: np.asarray(v, np.float64).tolist(), record)
     ours = mbp.Convention().to_ours(net, params, x, lists)
-    assert {v.dtype for v in jax.tree.leaves(ours)} == {np.dtype("float64")}
+    assert {v.dtype for v in jax.tree.leaves(ours)} == {np.dtype("float64"), np.dtype("float32")}
+    assert ours.a[0].dtype == x.dtype  # it is ours, and nothing that was computed
 
 
 def test_a_float32_record_of_a_float64_network_is_held_to_float32(x64):

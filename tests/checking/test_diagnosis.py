@@ -541,6 +541,7 @@ def test_suggest_case(name, cannot):
     assert "biases" not in " ".join(diagnosis.warnings)
 
 
+@pytest.mark.sweep
 def test_suggest_case_proves_what_it_says():
     case = suggest_case(UNEQUAL, jax.random.key(1), attempts=1)
     batch = (UNEQUAL, case.params, case.x, case.y)

@@ -161,7 +161,7 @@ def check(
         >>> mine = mbp.backprop(net, params, x, y)
         >>> wrong = mine._replace(db=tuple(db / 5 for db in mine.db))
         >>> [(f.equation, f.layer, f.mistake) for f in mbp.check(net, params, x, y, wrong).findings]
-        [('BP3', 1, 'bias_averaged'), ('BP3', 2, 'bias_averaged')]
+        [('BP3', 2, 'bias_averaged'), ('BP3', 1, 'bias_averaged')]
     """
     check_call(net, params, x, y)
     record, precision = subject, None
@@ -381,7 +381,8 @@ def _finding(known: _Known, mine: Obtained, equation: Equation, row: Row) -> Fin
             f"your {what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}.",
             "Look for 0/0, log 0 or an overflow there.",
         )
-    fits = list(_fits(known.given(place, l, right, got), mine))
+    bound = np.asarray(equation.bound, np.float64)
+    fits = list(_fits(known.given(place, l, right, got), mine, bound))
     should, away = _side(RIGHT[place], what, l), f"{bounds(row.bound_ratio)} away"
     if not fits:
         return Finding(
@@ -417,8 +418,11 @@ def _side(formula: str, what: str, l: int) -> str:
     return _at(formula, l).removeprefix(f"{what} = ")
 
 
-def _fits(given: Given, mine: Obtained) -> Iterator[_Fit]:
-    """The mistakes that give the subject's numbers, to the rounding of their own terms."""
+def _fits(given: Given, mine: Obtained, bound: Numbers) -> Iterator[_Fit]:
+    """The mistakes that give the subject's numbers, to the rounding of their own terms.
+
+    Many are the right value with something done to it: its bound, times as much, is theirs too.
+    """
     longest = max(given.m, *given.net.sizes)
     ar = mine.arithmetic
     unit = ar.gamma(longest) + ar.product * (2 + ar.product) + 40 * (ar.u + 2.0**-53)
@@ -433,7 +437,8 @@ def _fits(given: Given, mine: Obtained) -> Iterator[_Fit]:
         terms = np.abs(wrong) + np.abs(given.right)
         if size is not None:
             terms = terms + np.abs(np.asarray(size, np.float64))
-        off = np.abs(given.got - wrong) / (unit * terms + longest * ar.tiny)
+        slack = bound * max(1, _ratio(wrong, given.right))
+        off = np.abs(given.got - wrong) / (unit * terms + slack + longest * ar.tiny)
         if np.isfinite(wrong).all() and off.max() <= 1:
             detail = ""
             if mistake.name == "weights_updated_first":
