@@ -170,6 +170,15 @@ def test_a_mistake_is_no_convention():
     assert told(mbp.Convention(reduction="sum")) in finding.fix
 
 
+def test_a_convention_has_to_leave_less_than_half_of_what_is_wrong():
+    where = [("sum_for_mean", "BP1", 2), ("bias_missing", "BP3", 1)]
+    record = plant(ordinary(), *where)._replace(cost=None)
+    assert found(mbp.check(*ordinary(), record)) == [
+        ("BP1", 2, "sum_for_mean"),
+        ("BP3", 1, "bias_missing"),
+    ]
+
+
 def test_rows_and_columns_that_cannot_be_told_apart():
     case = SQUARE, *random_case(SQUARE, 4, 0, "float32")
     record = mbp.backprop(*case)

@@ -149,6 +149,13 @@ def test_a_wrong_shape_is_a_finding_and_the_rest_is_judged():
     assert "δ¹: expected shape (7, 5), got (7, 4)" in words(diagnosis)
 
 
+def test_a_wrong_shape_is_not_named_a_mistake_that_nobody_sees():
+    record = right(ordinary)
+    for wrong in (record.delta[0].T, record.delta[0][:3]):
+        diagnosis = mbp.check(*ordinary(), record._replace(delta=(wrong, record.delta[1])))
+        assert found(diagnosis) == [("BP2", 1, None)]
+
+
 def test_nan_is_told_where_it_begins_and_not_where_it_goes():
     case = deep()
     wrong = own_mistake(case, "BP2", 2, lambda delta: delta.at[3, 1].set(jnp.nan))

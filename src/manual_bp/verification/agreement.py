@@ -469,7 +469,7 @@ def _against_witness(
         # The power of two at or below a float64 is its bits without the fraction's.
         power = (np.maximum(size, arithmetic.tiny).view(np.int64) & 0x7FF0000000000000).view(float)
         found["rel"] = float(_over(off, size).max())
-        found["ulp"] = float((off / power).max()) / (2 * arithmetic.u)
+        found["ulp"] = float(_over(off, power).max()) / (2 * arithmetic.u)
     if limit is not None:
         limit = limit + sum(error for error in errors if error is not None)
         found["limit"] = float(_over(off, np.where(np.isnan(limit), np.inf, limit)).max())
