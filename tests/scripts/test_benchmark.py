@@ -103,7 +103,7 @@ def test_help():
         (["--quik"], "did you mean '--quick'?"),
         (
             ["--only", "step,speed"],
-            "expected some of ceiling,step,epoch,memory,growth, got 'speed'",
+            f"expected some of {','.join(benchmark.SECTIONS)}, got 'speed'",
         ),
         (["--seconds", "0"], "expected a whole number from 1, got '0'"),
         (["--json", "no/such/folder/x.json"], "--json: no folder no/such/folder"),
