@@ -335,6 +335,7 @@ def judge_right_ones(
     seed: int, index: int, draws: int, rejected: Counter[str], failures: list[str]
 ) -> None:
     """One shape of network, many draws of its numbers."""
+    jax.clear_caches()  # the programs of the shape before would fill the memory
     random = np.random.default_rng((seed, index, 2))
     depth = int(random.integers(1, 13))
     sizes = [int(2 ** random.uniform(0, 10)) for _ in range(depth + 1)]

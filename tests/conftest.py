@@ -1,7 +1,5 @@
 """Set JAX up before anything of the library is imported: platform, precision, shape checks."""
 
-import os
-
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -22,12 +20,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # What one test has compiled, the others, the workers and the scripts that they run need not.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.rootpath / ".pytest_cache/jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its loader logs CPU features as errors
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     platform = config.getoption("--jax-platform")
     if platform is not None:
         jax.config.update("jax_platforms", PLATFORMS[platform])

@@ -251,7 +251,13 @@ def test_bad_usage_is_one_line_and_ends_with_2(tmp_path):
 def test_ctrl_c_ends_with_130_and_a_closed_pipe_with_0():
     command = [sys.executable, SCRIPT, *TINY[:-1], "100000"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        # A job in the background passes on that it ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for line in process.stdout:
             if line.startswith("step "):

@@ -102,6 +102,8 @@ def test_ctrl_c_saves_and_exits_with_130(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A job in the background passes on that it ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         for line in process.stdout:
@@ -157,8 +159,8 @@ def test_a_disagreement_ends_with_1(folder):
         (["--optimizer", "adm"], "invalid choice: 'adm'"),
         (["--save", "nowhere/a.npz"], "--save: expected a folder to write to"),
         (["--load", "none.npz"], "none.npz: no such file"),
-        (["--load", "data.npz"], "data.npz: expected a whole file that"),
-        (["--load", "half.npz"], "half.npz: expected a whole file that"),
+        (["--load", "data.npz"], "data.npz: expected a whole file of"),
+        (["--load", "half.npz"], "half.npz: expected a whole file of"),
         (["--load", "a.npz", "--epochs", "3"], "--epochs: a.npz has 3 epochs behind it"),
         (["--load", "a.npz", "--sizes", "4-9-3"], "a.npz: expected Network((4, 9, 3)"),
         (["--load", "a.npz", "--optimizer", "sgd"], "expected the state of this optimiser"),
