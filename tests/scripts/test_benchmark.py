@@ -2,41 +2,28 @@
 
 import json
 import os
-import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from running import SCRIPTS, run
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-import benchmark  # noqa: E402
-import peers  # noqa: E402
-import timing  # noqa: E402
+import benchmark
+import peers
+import timing
 
 SPREAD = {"median", "low", "high"}
-
-
-def run(*args, **environment):
-    return subprocess.run(
-        [sys.executable, SCRIPTS / "benchmark.py", *map(str, args)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
-    )
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     files = folder / "result.json", folder / "result.png"
-    done = run("--quick", "--json", files[0], "--picture", files[1])
+    done = run("benchmark.py", "--quick", "--json", files[0], "--picture", files[1])
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(files[0].read_text("utf-8")), files[1].read_bytes()
 
@@ -84,14 +71,14 @@ def test_picture_is_a_png(quick):
 
 
 def test_only_runs_what_it_names(tmp_path):
-    done = run("--quick", "--only", "memory", "--json", tmp_path / "m.json", NO_COLOR="1")
+    done = run("benchmark.py", "--quick", "--only", "memory", "--json", tmp_path / "m.json")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "m.json").read_text("utf-8"))
     assert set(result) == {"format", "machine", "settings", "memory"}
 
 
 def test_help():
-    done = run("--help")
+    done = run("benchmark.py", "--help")
     assert done.returncode == 0
     for flag in ("--quick", "--only", "--json", "--picture", "--device", "--dtype", "--seed"):
         assert flag in done.stdout
@@ -112,7 +99,7 @@ def test_help():
     ids=["flag", "section", "seconds", "folder", "ending"],
 )
 def test_bad_usage_exits_with_2(args, message):
-    done = run(*args)
+    done = run("benchmark.py", *args)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

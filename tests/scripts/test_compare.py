@@ -1,19 +1,14 @@
 """scripts/compare.py as a user runs it: what it prints, what it writes, how it ends."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+from running import ROOT, run, run_many, started
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "compare.py"
 SCHEMA = json.loads((ROOT / "docs" / "agreement.schema.json").read_text())
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 CLOSING = re.compile(
@@ -22,24 +17,6 @@ CLOSING = re.compile(
 )
 # As few neurons as the digits allow: what these runs cost is compiling.
 TINY = ["--sizes", "64-2-10", "--batch", "2", "--steps", "1"]
-
-# Runs main many times in one process, since starting and compiling is what a run costs.
-MANY = """
-import contextlib, io, json, runpy, sys
-calls, before = json.load(sys.stdin)
-script = sys.argv[1]
-sys.path.insert(0, script.rpartition("/")[0])
-exec(before)
-for argv in calls:
-    sys.argv, code = [script, *argv], None
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,37 +29,6 @@ def compiled_once(tmp_path_factory):
         yield
 
 
-def environment():
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "COLUMNS": "100"}
-
-
-def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        **options,
-    )
-
-
-def run_many(*calls, before=""):
-    """(exit code, stdout, stderr) of each call; `before` is run first."""
-    done = subprocess.run(
-        [sys.executable, "-c", MANY, str(SCRIPT)],
-        input=json.dumps([calls, before]),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    results = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(results) == len(calls)
-    return results
-
-
 def closing(out):
     return CLOSING.match(out.rstrip("\n").splitlines()[-1])
 
@@ -92,7 +38,7 @@ def closing(out):
 
 def test_the_digits(tmp_path):
     written = tmp_path / "out.json"
-    done = run("--steps", "3", "--json", written)
+    done = run("compare.py", "--steps", "3", "--json", written)
     assert (done.returncode, done.stderr) == (0, "")
     assert not CONTROL.search(done.stdout)
     lines = done.stdout.splitlines()
@@ -138,7 +84,7 @@ def test_other_data_dtypes_batches_and_witnesses(tmp_path):
             *("--dtype", "float64", "--precision", "default"),
         ],
     }
-    done = dict(zip(calls, run_many(*calls.values()), strict=True))
+    done = dict(zip(calls, run_many("compare.py", *calls.values()), strict=True))
     for name, (code, out, err) in done.items():
         assert (code, err) == (0, ""), (name, out, err)
         assert closing(out), (name, out)
@@ -179,6 +125,7 @@ def test_a_disagreement_ends_with_1_and_says_where(tmp_path):
     files = [tmp_path / "wrong.json", tmp_path / "nan.json"]
     steps = [*TINY[:-1], "5"]
     wrong, nan = run_many(
+        "compare.py",
         [*steps, "--json", str(files[0])],
         [*steps, "--json", str(files[1])],
         before=WRONG.replace("FACTORS", "[1, 2, float('nan')]"),
@@ -207,7 +154,7 @@ def test_a_disagreement_ends_with_1_and_says_where(tmp_path):
 
 
 def test_a_flag_that_is_not_there():
-    done = run("--learnin-rate", "1")
+    done = run("compare.py", "--learnin-rate", "1")
     assert done.returncode == 2
     assert "did you mean '--learning-rate'?" in done.stderr
     assert "Traceback" not in done.stderr
@@ -236,7 +183,7 @@ def test_bad_usage_is_one_line_and_ends_with_2(tmp_path):
         ],
     }  # fmt: skip
     for (says, arguments), (code, out, err) in zip(
-        calls.items(), run_many(*calls.values()), strict=True
+        calls.items(), run_many("compare.py", *calls.values()), strict=True
     ):
         assert code == 2, (arguments, out, err)
         assert says in err, (arguments, err)
@@ -249,16 +196,8 @@ def test_bad_usage_is_one_line_and_ends_with_2(tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_a_closed_pipe_with_0():
-    command = [sys.executable, SCRIPT, *TINY[:-1], "100000"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        # A job in the background passes on that it ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    long = [*TINY[:-1], "100000"]
+    with started("compare.py", *long) as process:
         for line in process.stdout:
             if line.startswith("step "):
                 break
@@ -268,9 +207,7 @@ def test_ctrl_c_ends_with_130_and_a_closed_pipe_with_0():
     assert err.endswith("interrupted\n")
     assert "Traceback" not in err
 
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
+    with started("compare.py", *long) as process:
         assert process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()

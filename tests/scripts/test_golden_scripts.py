@@ -1,19 +1,15 @@
 """scripts/golden.py and scripts/check.py as a user runs them: what they print, how they end."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from running import ROOT, run, run_many
 
 import manual_bp as mbp
 
-ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "golden.md").read_text()
 # The commands of the docs, each on one line.
 COMMANDS = [
@@ -21,53 +17,14 @@ COMMANDS = [
     for line in re.search(r"```sh\n(.*?)```", DOCS, re.S)[1].replace("\\\n", "").splitlines()
 ]
 
-# Runs check.py many times in one process, since starting and compiling is what a run costs.
-MANY = """
-import contextlib, io, json, runpy, sys
-script = sys.argv[1]
-sys.path.insert(0, script.rpartition("/")[0])
-for argv in json.load(sys.stdin):
-    sys.argv, code = [script, *argv], None
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
-"""
-
-
-def run(command, folder, **options):
-    script, *arguments = command
-    return subprocess.run(
-        [sys.executable, *options.pop("before", ()), ROOT / script, *arguments],
-        **{"capture_output": True, "text": True, "timeout": 300, "cwd": folder} | options,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "COLUMNS": "100"},
-    )
-
-
-def check_many(folder, *calls):
-    """(exit code, stdout, stderr) of each call of check.py."""
-    done = run(
-        ["scripts/check.py"],
-        folder,
-        before=("-c", MANY),
-        input=json.dumps([list(map(str, call)) for call in calls]),
-    )
-    assert done.returncode == 0, done.stderr
-    results = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(results) == len(calls)
-    return results
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """What the first command of the docs prints, and where it wrote its folder."""
     folder = tmp_path_factory.mktemp("scripts")
-    python, *command = COMMANDS[0]
-    assert python == "python"
-    return run(command, folder), folder
+    python, script, *arguments = COMMANDS[0]
+    assert (python, script) == ("python", "scripts/golden.py")
+    return run("golden.py", *arguments, folder=folder), folder
 
 
 def test_golden_writes_what_it_says(written):
@@ -101,8 +58,8 @@ def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
     python, script, *documented = COMMANDS[1]
     assert (python, script) == ("python", "scripts/check.py")
 
-    plain, found, told, declared, quiet, wide, bad, usage, nothing = check_many(
-        folder,
+    plain, found, told, declared, quiet, wide, bad, usage, nothing = run_many(
+        "check.py",
         documented,
         ["golden", "wrong.json", "--json", tmp_path / "diagnosis.json"],
         ["golden", "columns.npz"],
@@ -112,6 +69,7 @@ def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
         ["golden", "bad.json"],
         ["golden", "mine.npz", "--exmples", "rows"],
         ["golden"],
+        folder=folder,
     )
 
     assert plain[0] == 0, plain
@@ -153,7 +111,7 @@ def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
     ids=["no folder", "no such cost"],
 )
 def test_golden_refuses_with_one_line(arguments, message, tmp_path):
-    done = run(["scripts/golden.py", *arguments], tmp_path)
+    done = run("golden.py", *arguments, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

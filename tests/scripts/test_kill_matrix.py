@@ -1,19 +1,15 @@
 """scripts/kill_matrix.py: what it counts as found, as named, as the same; and a run of it."""
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import pytest
+from running import SCRIPTS, run
 
 import manual_bp as mbp
 from manual_bp.checking.mistakes import CATALOGUE, backprop_with
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +82,6 @@ def test_named(script, case):
     assert script.named(told, {("BP4", 1): CATALOGUE["gradient_transposed"]}) == "named"
 
 
-def test_places(script, case):
-    net = case[0]
-    assert script.places(net, CATALOGUE["no_hidden_derivative"]) == [("BP2", 1)]
-    assert script.places(net, CATALOGUE["bias_averaged"]) == [("BP3", 1), ("BP3", 2)]
-    assert script.places(net, CATALOGUE["sum_for_mean"]) == [("cost", 2), ("BP1", 2)]
-    assert script.places(net, CATALOGUE["input_rescaled"]) == [("input", 0)]
-
-
 def test_the_cells_of_the_table(script):
     found = script.Counter({"float32 found": 3, "float32 undecided": 1, "chex missed": 2})
     assert script.cell(found, "float32").strip() == "3/4?1"
@@ -153,13 +141,7 @@ def test_a_mistake_that_is_missed_ends_with_1(few, script, capsys, monkeypatch):
 @pytest.mark.sweep
 def test_quick(tmp_path):
     file = tmp_path / "out.json"
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "kill_matrix.py", "--quick", "--json", file],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
+    done = run("kill_matrix.py", "--quick", "--json", file)
     assert (done.returncode, done.stderr) == (0, "")
     assert "mistakes named, 0 placed but not named, 0 misnamed" in done.stdout
     result = json.loads(file.read_text(), parse_constant=pytest.fail)
@@ -171,13 +153,7 @@ def test_quick(tmp_path):
 
 
 def test_bad_usage():
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "kill_matrix.py", "--network", "3"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
+    done = run("kill_matrix.py", "--network", "3")
     assert done.returncode == 2
     assert "did you mean '--networks'?" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,30 +1,16 @@
 """scripts/train.py, run as its users run it."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = str(ROOT / "scripts" / "train.py")
-ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "NO_COLOR": "1"}
+from running import run, run_many, started
 
 
-def command(*flags):
-    return [sys.executable, SCRIPT, *map(str, flags)]
-
-
-def train(folder, *flags, program=None):
-    arguments = [sys.executable, "-c", program, *map(str, flags)] if program else command(*flags)
-    return subprocess.run(
-        arguments, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
+def train(folder, *flags):
+    return run("train.py", *flags, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +57,12 @@ def test_digits_by_default_reach_97_percent(tmp_path):
 def test_killed_and_continued_is_the_uninterrupted_run(folder):
     flags = ("--data", "data.npz", "--batch", 7)
     # Long enough to be killed in; the file is there from the first epoch on.
-    process = subprocess.Popen(
-        command(*flags, "--epochs", 10**6, "--save", "killed.npz"),
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    call = ("train.py", *flags, "--epochs", 10**6, "--save", "killed.npz", "--quiet")
+    with started(*call, folder=folder) as process:
         deadline = time.monotonic() + 120
         while not (folder / "killed.npz").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-    finally:
         process.kill()
-        process.wait()
     epochs = len(arrays(folder / "killed.npz")["cost"]) + 5
     result = train(
         folder, "--load", "killed.npz", "--save", "on.npz", "--epochs", epochs, "--quiet"
@@ -95,17 +74,8 @@ def test_killed_and_continued_is_the_uninterrupted_run(folder):
 
 
 def test_ctrl_c_saves_and_exits_with_130(folder):
-    process = subprocess.Popen(
-        command("--data", "data.npz", "--epochs", 10**6, "--save", "stopped.npz"),
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A job in the background passes on that it ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    with process:
+    call = ("train.py", "--data", "data.npz", "--epochs", 10**6, "--save", "stopped.npz")
+    with started(*call, folder=folder) as process:
         for line in process.stdout:
             if line.startswith("epoch"):
                 process.send_signal(signal.SIGINT)
@@ -127,7 +97,6 @@ def test_a_cost_that_is_not_finite_ends_with_1(folder):
 
 
 PLANTED = """
-import runpy, sys
 import manual_bp as mbp
 from manual_bp.verification import agreement
 def wrong(*args):
@@ -135,20 +104,16 @@ def wrong(*args):
     return record._replace(dW=tuple(-dW for dW in record.dW))
 compare = agreement.compare
 agreement.compare = lambda *args: compare(*args, subject=wrong)
-sys.path.insert(0, {scripts!r})
-sys.argv[0] = "train.py"
-runpy.run_path({script!r}, run_name="__main__")
 """
 
 
 def test_a_disagreement_ends_with_1(folder):
-    program = PLANTED.format(scripts=str(ROOT / "scripts"), script=SCRIPT)
     flags = ("--data", "data.npz", "--epochs", 1, "--verify-every", 2)
-    result = train(folder, *flags, program=program)
-    assert result.returncode == 1
-    assert result.stderr.startswith("train.py: error: epoch 1, step 1:")
-    assert "BP4" in result.stderr
-    assert "Traceback" not in result.stderr
+    ((code, _, err),) = run_many("train.py", flags, folder=folder, before=PLANTED)
+    assert code == 1
+    assert err.startswith("train.py: error: epoch 1, step 1:")
+    assert "BP4" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
