@@ -43,8 +43,7 @@ def turns(
     rounds = 0
     while rounds < least or time.perf_counter() < end:
         for name, run in runs.items():
-            # The threads of the peer before may spin a while longer; caches are its own.
-            time.sleep(0.002)
+            _settle()
             if calls[name] > 1:
                 run(1)
             start = time.perf_counter()
@@ -52,6 +51,15 @@ def turns(
             times[name].append((time.perf_counter() - start) / calls[name])
         rounds += 1
     return times
+
+
+def _settle() -> None:
+    """Wait for the threads of the peer before, some of which spin on for a while."""
+    for _ in range(100):
+        busy = time.process_time()
+        time.sleep(0.005)
+        if time.process_time() - busy < 0.0005:
+            return
 
 
 def _calls(run: Run, block: float) -> int:
