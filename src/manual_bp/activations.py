@@ -87,6 +87,13 @@ def _no_derivative(a: Array) -> Array:
     )
 
 
+def _leaky_relu(z: Array) -> Array:
+    # Never −0, so that a tells of a negative z whose 0.01z underflows. float16 keeps subnormals.
+    info = jnp.finfo(z.dtype)
+    least = info.smallest_subnormal if z.dtype == jnp.float16 else info.tiny
+    return jnp.where(z >= 0, z, jnp.minimum(0.01 * z, -least))
+
+
 def _silu_prime(z: Array) -> Array:
     s = lax.logistic(z)
     return s * (1 + z * (1 - s))
@@ -189,7 +196,7 @@ relu = Activation(
 )
 leaky_relu = Activation(
     "leaky_relu",
-    lambda z: jnp.where(z >= 0, z, 0.01 * z),
+    _leaky_relu,
     lambda a: jnp.where(a >= 0, 1, jnp.asarray(0.01, a.dtype)),
     "a",
     "he",

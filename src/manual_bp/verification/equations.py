@@ -283,20 +283,28 @@ def equations(
 
 @partial(jax.jit, static_argnums=(0,))
 def input_sum(ar: Arithmetic, W: Array, b: Array, a_prev: Known) -> tuple[Array, Array]:
-    """zˡ = Wˡ aˡ⁻¹ + bˡ: the product's bound, the rounding of adding b, and |W| times a's error."""
+    """zˡ = Wˡ aˡ⁻¹ + bˡ: the product's bound, the rounding of adding b, and |W| times a's error.
+
+    Or b is one more term of the product's sum: compilers start a sum of products with it.
+    """
     product = a_prev.value @ W.T
     z = product + b
     spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
     absolute = ar.absolute_product(a_prev.value, W.T)
-    bound = ar.of_product(absolute, product, W.shape[1], spread)
-    return z, bound + ar.u * (jnp.abs(z) + bound) + ar.reading * jnp.abs(b)
+    terms = W.shape[1] + 1
+    bound = ar.of_product(absolute, product, terms, spread)
+    bound += (ar.gamma(terms) + ar.reading) * jnp.abs(b)
+    return z, bound + ar.u * (jnp.abs(z) + bound)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def activation(ar: Arithmetic, sigma: Activation, z: Known) -> tuple[Array, Array]:
-    """aˡ = σ(zˡ): σ's own rounding (see `Activation.rounding`), and what z's error does to it."""
+    """aˡ = σ(zˡ): σ's own rounding (see `Activation.rounding`), and what z's error does to it.
+
+    What underflows in σ may be a factor of z, as the logistic function is in silu(z).
+    """
     a = sigma.sigma(z.value)
-    bound = ar.u * rounding(sigma, z.value, a)[0] + ar.tiny
+    bound = ar.u * rounding(sigma, z.value, a)[0] + (1 + jnp.abs(z.value)) * ar.tiny
     return a, bound + _spread(sigma.sigma, z, elementwise=sigma is not softmax)
 
 
@@ -437,7 +445,7 @@ def bias_gradient(ar: Arithmetic, delta: Known) -> tuple[Array, Array]:
 def weight_gradient(
     ar: Arithmetic, l2: float, W: Array, delta: Known, a_prev: Known
 ) -> tuple[Array, Array]:
-    """BP4: a product of length m, and the penalty's two roundings and one sum."""
+    """BP4: a product of length m, and the penalty's two roundings and its place in the sum."""
     m = delta.value.shape[0]
     _, pull = jax.vjp(lambda W: a_prev.value @ W.T, W)
     (product,) = pull(delta.value)
@@ -449,11 +457,13 @@ def weight_gradient(
         size_delta += delta.error
     if a_prev.error is not None:
         spread += size_delta.T @ a_prev.error
-    bound = ar.of_product(absolute, product, m, spread)
+    terms = m + 1 if l2 else m
+    bound = ar.of_product(absolute, product, terms, spread)
     truth = product
     if l2:
         truth += jax.grad(lambda W: l2 / 2 * jnp.sum(W**2))(W)
-        bound += ar.u * (4 * l2 * jnp.abs(W) + jnp.abs(truth) + bound) + ar.tiny
+        bound += (ar.gamma(terms) + 4 * ar.u) * l2 * jnp.abs(W)
+        bound += ar.u * (jnp.abs(truth) + bound) + ar.tiny
     return truth, bound
 
 
@@ -473,6 +483,7 @@ def derivative(ar: Arithmetic, sigma: Activation, z: Known) -> tuple[Array, Arra
         return pull(jnp.ones_like(z))[0]
 
     off = ar.u * rounding(sigma, z.value, sigma.sigma(z.value))[1]
+    off += (1 + jnp.abs(z.value)) * ar.tiny
     return prime(z.value), off + _spread(prime, z)
 
 
