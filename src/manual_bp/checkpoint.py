@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from manual_bp.network import Layer, Network, Params
+from manual_bp.npz import DAMAGE
 from manual_bp.training import CURVES, History
 
 
@@ -186,7 +187,7 @@ def _opened(file: IO[bytes]) -> tuple[Any, dict[str, Any]]:
         whole &= all(type(about[name]) is kind for name, kind in _ABOUT.items())
         whole &= about["epoch"] >= 0 and bool(jnp.dtype(about["dtype"]))
         whole &= all(isinstance(value, str) for value in about["settings"].values())
-    except (*_DAMAGE, AttributeError, IndexError) as error:
+    except (*DAMAGE, AttributeError, IndexError) as error:
         raise ValueError(_NOT_OURS) from error
     if not whole:
         raise ValueError(_NOT_OURS)
@@ -194,21 +195,6 @@ def _opened(file: IO[bytes]) -> tuple[Any, dict[str, Any]]:
 
 
 _NOT_OURS = "expected a whole file of manual_bp.checkpoint.save, got another or a damaged one"
-# What zipfile, numpy and json raise on damaged bytes.
-_DAMAGE = (
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-)
 
 
 def _storable(array: Any) -> np.ndarray:
@@ -221,7 +207,7 @@ def _restored(archive: Any, name: str, shape: tuple[int, ...] | None, dtype: Any
     """An array of a file, which must be of this dtype and shape, or a NumPy curve without one."""
     try:
         array = archive[name]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(_NOT_OURS) from error
     expected = np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
     if array.dtype != expected or (array.ndim != 1 if shape is None else array.shape != shape):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # What zipfile, zlib and numpy's header reader raise on damaged bytes.
-_DAMAGE = (
+DAMAGE = (
     EOFError,
     KeyError,
     MemoryError,
@@ -113,7 +113,7 @@ class Npz:
         """Says that a file is damaged, whatever its bytes made the readers raise."""
         try:
             yield
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ValueError(
                 f"{self.path}: expected {what} intact, got bytes that cannot be read "
                 f"({type(error).__name__}: {error}); write the file again with numpy.savez"
