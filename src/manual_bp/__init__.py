@@ -13,8 +13,9 @@ from manual_bp.backprop import (
     value_and_grad,
     weight_gradient,
 )
+from manual_bp.checking.blindness import suggest_case
 from manual_bp.checking.convention import Convention
-from manual_bp.checking.diagnosis import Diagnosis, Finding, check, suggest_case
+from manual_bp.checking.diagnosis import Diagnosis, Finding, check
 from manual_bp.costs import Cost
 from manual_bp.network import Layer, Network
 from manual_bp.training import fit

@@ -7,7 +7,7 @@ import numpy as np
 
 import manual_bp as mbp
 from helpers import random_case
-from manual_bp.checking.mistakes import CATALOGUE, Mistake, backprop_with
+from manual_bp.checking.mistakes import CATALOGUE, Mistake, backprop_with, layers_of
 
 # A square one, as wide as its batch, in which most mistakes have the right shape.
 SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1)
@@ -47,7 +47,7 @@ def right(case):
 def room(mistake, place):
     """The first of the cases, and its last layer, where a mistake changes a number."""
     for case in (square, unequal, diagonal):
-        for l in reversed(layers(case()[0], place)):
+        for l in reversed(layers_of(case()[0], place)):
             try:
                 wrong = backprop_with(*case(), {(place, l): mistake})
             except ValueError:
@@ -55,11 +55,6 @@ def room(mistake, place):
             if not same(right(case), wrong):
                 return case(), l, wrong
     return None
-
-
-def layers(net, place):
-    special = {"input": [0], "cost": [net.depth], "BP1": [net.depth], "BP2": net.layers[:-1]}
-    return list(special.get(place, net.layers))
 
 
 def same(one, other):

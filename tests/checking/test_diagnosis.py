@@ -21,7 +21,7 @@ from planting import (
 
 import manual_bp as mbp
 from helpers import random_case
-from manual_bp.checking.diagnosis import suggest_case
+from manual_bp.checking.blindness import suggest_case
 from manual_bp.checking.mistakes import CATALOGUE
 
 NOTHING = mbp.Backprop(*[None] * 6)

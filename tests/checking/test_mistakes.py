@@ -8,7 +8,7 @@ from planting import SQUARE, UNEQUAL, leaves, ordinary, plant, room, same, squar
 
 import manual_bp as mbp
 from helpers import assert_close
-from manual_bp.checking.mistakes import CATALOGUE, RIGHT, backprop_with
+from manual_bp.checking.mistakes import CATALOGUE, RIGHT, backprop_with, layers_of
 
 PLACES = [(name, place) for name, mistake in CATALOGUE.items() for place in mistake.places]
 EQUATION = {"input": "forward", "z": "forward", "a": "forward"}
@@ -27,6 +27,22 @@ def test_a_planted_mistake_is_found_and_named(name, place):
     assert name in finding.mistake.split(" or ")
     assert finding.fix
     assert not diagnosis.ok
+
+
+@pytest.mark.parametrize(
+    ("place", "layers"),
+    [
+        ("input", [0]),
+        ("z", [1, 2]),
+        ("cost", [2]),
+        ("BP1", [2]),
+        ("BP2", [1]),
+        ("BP3", [1, 2]),
+        ("BP4", [1, 2]),
+    ],
+)
+def test_the_layers_that_have_an_equation(place, layers):
+    assert layers_of(UNEQUAL, place) == layers
 
 
 def test_the_catalogue_is_in_order():

@@ -13,20 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from manual_bp.backprop import Backprop, backprop
+from manual_bp.backprop import Backprop
+from manual_bp.checking.blindness import ambiguities, blind_spots
 from manual_bp.checking.convention import Convention, every_convention
 from manual_bp.checking.mistakes import (
     CATALOGUE,
+    QUANTITY,
     RIGHT,
     Given,
     Mistake,
+    array_of,
     backprop_with,
+    layers_of,
     learning_rate,
 )
 from manual_bp.network import Layer, Network, Params, check_call
 from manual_bp.verification.agreement import (
     AGREES,
-    DISAGREES,
     NONFINITE,
     Agreement,
     Obtained,
@@ -39,7 +42,6 @@ from manual_bp.verification.equations import Equation, equations
 from manual_bp.verification.report import bounds, symbol
 
 Numbers = np.ndarray[Any, Any]
-WRONG = (DISAGREES, NONFINITE)
 
 
 @dataclass(frozen=True)
@@ -174,25 +176,21 @@ def check(
         raise TypeError(f"subject: expected {what}, got {type(record).__name__}")
     case = _Case(net, params, x, y, precision)
     agreement = case.compare(convention, record)
-    warnings = (*blind_spots(net, params, x, y), *_ambiguities(net, x, agreement))
-    if agreement.ok or not _wrong(agreement):
+    warnings = (*blind_spots(net, params, x, y), *ambiguities(net, x, agreement))
+    if agreement.ok or not agreement.disagreements:
         return Diagnosis((), agreement, warnings)
     declared = (convention, agreement)
     best = min(
         (declared, *case.other_conventions(convention, record)),
         # The declared one, unless another leaves less than half of it wrong.
-        key=lambda found: len(_wrong(found[1])) * (1 if found is declared else 2),
+        key=lambda found: len(found[1].disagreements) * (1 if found is declared else 2),
     )
     findings: list[Finding] = []
     if best is not declared:
         findings.append(_undeclared(*best, declared=convention, m=case.m))
-    if _wrong(best[1]):
+    if best[1].disagreements:
         findings += case.findings(*best, record)
     return Diagnosis(tuple(findings), best[1], warnings)
-
-
-def _wrong(agreement: Agreement) -> list[Row]:
-    return [row for row in agreement.rows if row.verdict in WRONG]
 
 
 def _undeclared(
@@ -209,7 +207,7 @@ def _undeclared(
         said.append(f"with examples as {found.examples}, not {declared.examples}")
     if found.weights != declared.weights:
         said.append(f"with ∂C/∂W as ({found.weights.replace('_', ', ')})")
-    which = "all your arrays are" if not _wrong(agreement) else "most of your arrays fit as"
+    which = "all your arrays are" if not agreement.disagreements else "most of your arrays fit as"
     return Finding(
         "convention",
         0,
@@ -294,7 +292,7 @@ def _either(one: Finding, others: list[Finding]) -> Finding:
 
 def _causes(agreement: Agreement, by_row: dict[tuple[str, int], Equation]) -> list[Row]:
     """The wrong rows, but not the NaN and Inf that follow from a NaN or Inf of another row."""
-    wrong = _wrong(agreement)
+    wrong = list(agreement.disagreements)
     made_here = [
         row
         for row in wrong
@@ -486,7 +484,7 @@ def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) ->
         found: list[tuple[Mistake, str, list[int], str]] = []
         for mistake in CATALOGUE.values():
             for place in mistake.places:
-                layers = [l for l in _layers(case.net, place) if _hidden(mine, place, l)]
+                layers = [l for l in layers_of(case.net, place) if _hidden(mine, place, l)]
                 for chosen in [layers] if everywhere else [[l] for l in layers]:
                     detail = _explains(
                         *(case.net, params, x, y, mistake, place, chosen, right, own, slack)
@@ -501,7 +499,7 @@ def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) ->
 def _unseen(found: list[tuple[Mistake, str, list[int], str]], i: int) -> Finding:
     """What is said of the ith layer of each of several mistakes, any of which explains it all."""
     told = dict.fromkeys(
-        f"{(what := symbol(_QUANTITY[place], l))} is {_side(mistake.wrong, what, l)}{detail}, "
+        f"{(what := symbol(QUANTITY[place], l))} is {_side(mistake.wrong, what, l)}{detail}, "
         f"where it should be {_side(RIGHT[place], what, l)}"
         for mistake, place, layers, detail in found
         for l in layers[i : i + 1]
@@ -520,17 +518,10 @@ def _unseen(found: list[tuple[Mistake, str, list[int], str]], i: int) -> Finding
     )
 
 
-_QUANTITY = {"input": "a", "z": "z", "a": "a", "BP1": "delta", "BP2": "delta"}
-
-
-def _layers(net: Network, place: str) -> list[int]:
-    special = {"input": [0], "BP1": [net.depth], "BP2": list(range(1, net.depth))}
-    return special.get(place, list(net.layers)) if place in _QUANTITY else []
-
-
 def _hidden(mine: Obtained, place: str, l: int) -> bool:
-    """Whether the subject does not show the quantity that this equation gives."""
-    return mine.evidence.of(_QUANTITY[place], l)[0] is None
+    """Whether the subject does not show what this equation gives, and others follow from it."""
+    quantity = QUANTITY[place]
+    return quantity in ("z", "a", "delta") and mine.evidence.of(quantity, l)[0] is None
 
 
 def _explains(
@@ -551,7 +542,7 @@ def _explains(
 
     def planted(eta: float) -> dict[tuple[str, int], Numbers]:
         record = backprop_with(net, params, x, y, {(place, l): mistake for l in layers}, eta)
-        return {key: np.asarray(_array_of(record, *key), np.float64) for key in own}
+        return {key: np.asarray(array_of(record, *key), np.float64) for key in own}
 
     detail = ""
     try:
@@ -559,8 +550,8 @@ def _explains(
         if mistake.name == "weights_updated_first":
             # In the gradients of the first layer on the way back that has it, η is linear.
             first = [key for key in own if key[1] == max(layers)]
-            change = np.concatenate([(wrong[k] - _array_of(right, *k)).ravel() for k in first])
-            off = np.concatenate([(own[k] - _array_of(right, *k)).ravel() for k in first])
+            change = np.concatenate([(wrong[k] - array_of(right, *k)).ravel() for k in first])
+            off = np.concatenate([(own[k] - array_of(right, *k)).ravel() for k in first])
             length = float(change @ change)
             eta = float(off @ change) / length if length else 0.0
             wrong, detail = planted(eta), f" with η = {eta:.6g}"
@@ -571,7 +562,7 @@ def _explains(
         bool(
             (
                 np.abs(own[key] - wrong[key])
-                <= 4 * slack[key] * max(1, _ratio(wrong[key], _array_of(right, *key)))
+                <= 4 * slack[key] * max(1, _ratio(wrong[key], array_of(right, *key)))
             ).all()
         )
         for key in own
@@ -579,182 +570,6 @@ def _explains(
     return detail if follows else None
 
 
-def _array_of(record: Backprop, quantity: str, layer: int) -> Any:
-    if quantity == "cost":
-        return record.cost
-    return getattr(record, quantity)[layer if quantity == "a" else layer - 1]
-
-
 def _ratio(wrong: Any, right: Any) -> float:
     size = float(np.abs(right).max())
     return float(np.abs(wrong).max()) / size if size else 1.0
-
-
-# ── Blind tests ──────────────────────────────────────────────────────────────────────────────────
-
-
-def blind_spots(net: Network, params: Params, x: Any, y: Any) -> list[str]:
-    """What a batch cannot show, and why."""
-    record = jax.device_get(backprop(net, params, x, y))
-    m = 1 if x.ndim == 1 else len(x)
-    found = []
-    for l in net.layers[:-1]:
-        with jax.enable_x64(True):
-            z = jnp.asarray(np.atleast_2d(record.z[l - 1]), jnp.float64)
-            prime = np.asarray(net.sigma(l).derivative(z, net.sigma(l).sigma(z)))
-        dead = int((prime == 0).all(axis=0).sum())
-        if dead:
-            found.append(
-                f"{dead} of {net.sizes[l]} units of layer {l} are dead (σ′ = 0 on every example): "
-                f"no mistake in their δ or weights can show."
-            )
-        saturated = int((np.abs(prime).max(axis=0) < 1e-3).sum()) - dead
-        if saturated > 0:
-            found.append(
-                f"{saturated} of {net.sizes[l]} units of layer {l} are saturated (σ′ < 1e-3): "
-                f"mistakes in their δ hardly show."
-            )
-    square = [str(l) for l in net.layers if net.sizes[l] == net.sizes[l - 1]]
-    if square:
-        found.append(
-            f"layer {', '.join(square)} is square: a transposed W or ∂C/∂W has the right shape; "
-            f"take unequal widths."
-        )
-    zero = [str(l) for l, (_, b) in enumerate(params, start=1) if not np.asarray(b).any()]
-    if zero:
-        found.append(
-            f"the biases of layer {', '.join(zero)} are zero: bias_omitted, bias_twice and "
-            f"bias_penalised cannot show."
-        )
-    if m == 1:
-        found.append(
-            "there is one example: sum_for_mean, mean_twice, mean_again, bias_averaged and "
-            "targets_of_other_examples cannot show."
-        )
-    if m > 1 and m in net.sizes:
-        found.append(
-            f"the batch has as many examples as a layer has neurons, {m}: a sum over the wrong "
-            f"axis has the right shape; take another number."
-        )
-    return found
-
-
-def _ambiguities(net: Network, x: Any, agreement: Agreement) -> list[str]:
-    """Where rows and columns have the same shape."""
-    wrong = {row.quantity for row in _wrong(agreement)}
-    found = []
-    if x.ndim == 2 and wrong & {"z", "a", "delta"} and set(net.sizes) == {len(x)}:
-        found.append(
-            f"every array of the batch is {len(x)} × {len(x)}: rows and columns cannot be told "
-            f"apart by shape; take unequal widths."
-        )
-    return found
-
-
-# ── A case that shows everything ─────────────────────────────────────────────────────────────────
-
-
-class Case(NamedTuple):
-    """A small case for a backward pass to be checked on.
-
-    Attributes:
-        params, x, y: of the network that it was made for, in float32 unless asked otherwise.
-        shows: the mistakes that were planted in it one at a time, and found.
-        cannot: those that change no number of this network, or for which it has no room.
-    """
-
-    params: Params
-    x: Array
-    y: Array
-    shows: tuple[str, ...]
-    cannot: tuple[str, ...]
-
-
-def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts: int = 8) -> Case:
-    """A small case that can show every mistake of the catalogue that the network has room for.
-
-    Biases are not zero, no width equals the number of examples, and one class is unlikely. Each
-    mistake is planted, and must be found; of several draws the one that shows most is given.
-
-    Args:
-        net: the network.
-        key: a key of `jax.random.key`.
-        dtype: of all arrays.
-        attempts: how many draws to try.
-
-    Example:
-        >>> import jax, manual_bp as mbp
-        >>> net = mbp.Network((3, 2), ("softmax",), "cross_entropy")
-        >>> case = mbp.suggest_case(net, jax.random.key(0), attempts=1)
-        >>> "ascent_sign" in case.shows, case.x.shape[0] in net.sizes
-        (True, False)
-    """
-    best: Case | None = None
-    for attempt in range(max(1, attempts)):
-        case, missed = _proved(net, *_draw(net, jax.random.fold_in(key, attempt), dtype))
-        if best is None or len(case.shows) > len(best.shows):
-            best = case
-        if not missed:
-            break
-    assert best is not None  # there is one attempt at least
-    return best
-
-
-def _draw(net: Network, key: Array, dtype: Any) -> tuple[Params, Array, Array]:
-    m = next(m for m in range(5, 5 + len(net.sizes) + 1) if m not in net.sizes)
-    keys = jax.random.split(key, 3 + net.depth)
-    params = [
-        layer._replace(b=0.3 * jax.random.normal(k, layer.b.shape, dtype))
-        for layer, k in zip(net.init(keys[0], dtype), keys[3:], strict=True)
-    ]
-    x = jax.random.normal(keys[1], (m, net.sizes[0]), dtype)
-    y = jax.random.normal(keys[2], (m, net.sizes[-1]), dtype)
-    if net.cost.output is not None:
-        # The last class is all but impossible, and yet is the first example's.
-        classes = (net.sizes[-1] - 1 + jnp.arange(m)) % net.sizes[-1]
-        y = jax.nn.one_hot(classes, net.sizes[-1], dtype=dtype)
-        params[-1] = params[-1]._replace(b=params[-1].b.at[-1].add(-20))
-    return tuple(params), x, y
-
-
-def _proved(net: Network, params: Params, x: Array, y: Array) -> tuple[Case, bool]:
-    """The case with what it shows, and whether a mistake changes a number in it and is not found.
-
-    Of the layers that a mistake can be made in, one where it is found is enough.
-    """
-    shows: list[str] = []
-    cannot: list[str] = []
-    missed = False
-    right = backprop_with(net, params, x, y, {})
-    for mistake in CATALOGUE.values():
-        outcomes = {
-            _outcome(net, params, x, y, mistake, place, l, right)
-            for place in mistake.places
-            for l in (_layers(net, place) or {"cost": [net.depth]}.get(place, list(net.layers)))
-        }
-        (shows if "found" in outcomes else cannot).append(mistake.name)
-        missed |= "missed" in outcomes and "found" not in outcomes
-    return Case(params, x, y, tuple(shows), tuple(cannot)), missed
-
-
-def _outcome(
-    net: Network,
-    params: Params,
-    x: Array,
-    y: Array,
-    mistake: Mistake,
-    place: str,
-    l: int,
-    right: Backprop,
-) -> str:
-    """Of one mistake planted: "no room", "same numbers", "found" or "missed"."""
-    try:
-        wrong = backprop_with(net, params, x, y, {(place, l): mistake})
-    except ValueError:
-        return "no room"
-    quantity = _QUANTITY.get(place, {"BP3": "db", "BP4": "dW"}.get(place, place))
-    if bool((_array_of(wrong, quantity, l) == _array_of(right, quantity, l)).all()):
-        return "same numbers"
-    agreement = compare(net, params, x, y, subject=wrong)
-    found = [(row.quantity, row.layer) for row in _wrong(agreement)] == [(quantity, l)]
-    return "found" if found else "missed"

@@ -36,6 +36,33 @@ RIGHT = {
 }
 
 
+# What each equation gives, by the record's name for it.
+QUANTITY = {
+    "input": "a",
+    "z": "z",
+    "a": "a",
+    "cost": "cost",
+    "BP1": "delta",
+    "BP2": "delta",
+    "BP3": "db",
+    "BP4": "dW",
+}
+
+
+def layers_of(net: Network, place: str) -> list[int]:
+    """The layers that have this equation; 0 is that of the input, L that of the cost."""
+    L = net.depth
+    special = {"input": [0], "cost": [L], "BP1": [L], "BP2": list(range(1, L))}
+    return special.get(place, list(net.layers))
+
+
+def array_of(record: Backprop, quantity: str, l: int) -> Any:
+    """One layer's array of a record, or its cost."""
+    if quantity == "cost":
+        return record.cost
+    return getattr(record, quantity)[l if quantity == "a" else l - 1]
+
+
 @dataclass(frozen=True)
 class Given:
     """What one equation of layer l reads, and the rest of the record beside it.

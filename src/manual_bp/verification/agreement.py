@@ -108,7 +108,12 @@ class Agreement:
     def ok(self) -> bool:
         """Whether something could be tested, and nothing disagrees or is NaN or Inf."""
         verdicts = {row.verdict for row in self.rows}
-        return AGREES in verdicts and not verdicts & {DISAGREES, NONFINITE}
+        return AGREES in verdicts and not self.disagreements
+
+    @property
+    def disagreements(self) -> tuple[Row, ...]:
+        """The rows that disagree or are not finite."""
+        return tuple(row for row in self.rows if row.verdict in (DISAGREES, NONFINITE))
 
     @property
     def values(self) -> int:
