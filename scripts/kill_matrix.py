@@ -135,7 +135,7 @@ def small_case(seed: int, index: int, dtype: str) -> tuple[mbp.Network, Any, Any
     if net.cost.of == "z":
         # One class is unlikely, and the first example is of it: there a clipped logarithm shows.
         params = (*params[:-1], params[-1]._replace(b=params[-1].b.at[-1].add(-20)))
-        y = y.at[0].set(jnp.eye(net.sizes[-1])[-1])
+        y = y.at[0].set(jnp.eye(net.sizes[-1], dtype=dtype)[-1])
     return net, params, x, y
 
 
