@@ -74,7 +74,7 @@ def test_a_function_is_called_once_with_what_check_was_given():
     assert all(a is b for a, b in zip(call, case, strict=True))
 
 
-def test_a_function_runs_at_full_precision_as_in_compare():
+def test_a_function_runs_at_full_precision_unless_asked_otherwise_as_in_compare():
     seen = []
 
     def mine(*call):
@@ -83,7 +83,8 @@ def test_a_function_runs_at_full_precision_as_in_compare():
 
     with jax.default_matmul_precision("bfloat16"):
         mbp.check(*ordinary(), mine)
-    assert seen == ["highest"]
+        mbp.check(*ordinary(), mine, precision="high")
+    assert seen == ["highest", "high"]
 
 
 def test_lists_of_whole_numbers_are_numbers():

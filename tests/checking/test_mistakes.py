@@ -51,7 +51,7 @@ def test_the_catalogue_is_in_order():
         assert name == mistake.name == name.lower()
         assert name.isidentifier()
         assert set(mistake.places) <= RIGHT.keys()
-        assert mistake.wrong
+        assert all("…" not in mistake.told(place) for place in mistake.places)
         assert mistake.fix.endswith(".")
 
 

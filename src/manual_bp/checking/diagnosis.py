@@ -137,6 +137,7 @@ def check(
     subject: Callable[[Network, Params, Any, Any], Backprop] | Backprop,
     *,
     convention: Convention = Convention(),  # noqa: B008 (frozen)
+    precision: str | None = None,
 ) -> Diagnosis:
     """Find which equation of a backward pass is wrong, in which layer, and which mistake it is.
 
@@ -148,6 +149,9 @@ def check(
         subject: what is checked: a function (net, params, x, y) -> Backprop or such a record,
             complete or with None for what it does not give, in NumPy, JAX or nested lists.
         convention: how the subject's arrays are laid out and scaled.
+        precision: of the subject's matrix products, as in `jax.default_matmul_precision`. Without
+            it a function runs at "highest", and a record made on an accelerator is judged by that
+            one's coarsest.
 
     Returns:
         A `Diagnosis`: `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
@@ -166,9 +170,9 @@ def check(
         [('BP3', 2, 'bias_averaged'), ('BP3', 1, 'bias_averaged')]
     """
     check_call(net, params, x, y)
-    record, precision = subject, None
+    record = subject
     if callable(subject):
-        precision = "highest"
+        precision = precision or "highest"
         with jax.default_matmul_precision(precision):
             record = subject(net, params, x, y)
     if not isinstance(record, Backprop):
@@ -391,7 +395,7 @@ def _finding(known: _Known, mine: Obtained, equation: Equation, row: Row) -> Fin
             f"{_pattern(got, right, equation, row, known.m)}: {away}.",
             "It is no mistake of the catalogue: compare that line with the formula.",
         )
-    told = "; or ".join(f"{_side(fit.mistake.wrong, what, l)}{fit.detail}" for fit in fits)
+    told = "; or ".join(f"{_side(fit.mistake.told(place), what, l)}{fit.detail}" for fit in fits)
     off = min(fit.off for fit in fits)
     nearly = f"to {off:.2g} of rounding" if off else "exactly"
     return Finding(
@@ -499,7 +503,7 @@ def _behind(case: _Case, mine: Obtained, judged: list[Equation], inputs: Any) ->
 def _unseen(found: list[tuple[Mistake, str, list[int], str]], i: int) -> Finding:
     """What is said of the ith layer of each of several mistakes, any of which explains it all."""
     told = dict.fromkeys(
-        f"{(what := symbol(QUANTITY[place], l))} is {_side(mistake.wrong, what, l)}{detail}, "
+        f"{(what := symbol(QUANTITY[place], l))} is {_side(mistake.told(place), what, l)}{detail}, "
         f"where it should be {_side(RIGHT[place], what, l)}"
         for mistake, place, layers, detail in found
         for l in layers[i : i + 1]

@@ -177,7 +177,7 @@ class Mistake:
     Attributes:
         name: short and stable.
         places: the equations where it is made: keys of `RIGHT`.
-        wrong: the wrong formula, as text.
+        wrong: the wrong formula, as text; "…" stands for the right one, up to its ⊙.
         fix: what to do, in one sentence.
         formula: what it gives in place of the equation; None where it cannot be made.
     """
@@ -187,6 +187,10 @@ class Mistake:
     wrong: str
     fix: str
     formula: Formula
+
+    def told(self, place: str) -> str:
+        """The wrong formula of one of its places, in full."""
+        return self.wrong.replace("…", RIGHT[place].partition(" ⊙")[0])
 
     def result(self, given: Given) -> Any:
         """What the mistake gives, of the right shape; None where the network has no room for it."""
