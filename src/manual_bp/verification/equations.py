@@ -544,9 +544,14 @@ def _spread(f: Callable[[Array], Array], z: Known, elementwise: bool = True) -> 
         return 0.0
     middle = f(z.value)
     if elementwise:
+        low, high = z.value - z.error, z.value + z.error
+
+        def farther(reach: Array, step: Array) -> tuple[Array, None]:
+            moved = f(jnp.clip(step, low, high))
+            return jnp.maximum(reach, jnp.abs(moved - middle)), None
+
         steps = jnp.array([-jnp.inf, *(t / 4 for t in range(-10, 11)), jnp.inf])
-        points = jnp.clip(steps[:, None, None], z.value - z.error, z.value + z.error)
-        return jnp.abs(f(points) - middle).max(axis=0)
+        return jax.lax.scan(farther, jnp.zeros_like(middle), steps)[0]
     # softmax: |aⱼ([j=k] − aₖ)| eₖ, summed over k, and doubled for what a first derivative leaves.
     reach = middle * (z.error + (middle * z.error).sum(axis=-1, keepdims=True))
     return 2 * reach
