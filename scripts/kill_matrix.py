@@ -90,11 +90,12 @@ def main() -> int:
     rejected = Counter({"right": 0, "rejected": 0, "worst": 0})
     for index in range(-(-right // 20)):
         judge_right_ones(args.seed, index, min(20, right - 20 * index), rejected, failures)
-    print(
-        f"\n{rejected['right']:,} right networks (depth 1-12, widths 1-1024, batches 1-256, inputs "
-        f"× 1e-3…1e3): {rejected['rejected']} rejected; the worst value at "
-        f"{rejected['worst'] / 1e6:.2f} of its bound."
-    )
+    if rejected["right"]:
+        print(
+            f"\n{rejected['right']:,} right networks (depth 1-12, widths 1-1024, batches 1-256, "
+            f"inputs × 1e-3…1e3): {rejected['rejected']} rejected; the worst value at "
+            f"{rejected['worst'] / 1e6:.2f} of its bound."
+        )
     for failure in failures:
         print(f"NOT AS IT MUST BE: {failure}")
     if "json" in args:
