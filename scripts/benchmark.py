@@ -520,16 +520,22 @@ def draw(result: dict[str, Any], file: str) -> None:
     axes = figure.subplots(rows, columns, squeeze=False).flat
     about = result["machine"]
     figure.suptitle(f"by hand over its peers: {about['device']}, {about['cores']} cores")
+    names = (row["name"] for bar in bars for entry in result[bar] for row in entry["peers"])
+    colours = {
+        name: f"C{i}" for i, name in enumerate(dict.fromkeys(("by hand", "autodiff", *names)))
+    }
     for section, ax in zip(bars, axes, strict=False):
-        _draw_ratios(ax, section, result[section])
+        _draw_ratios(ax, section, result[section], colours)
     for entry, ax in zip(growth, axes, strict=False):
-        _draw_growth(ax, entry)
+        _draw_growth(ax, entry, colours)
     for ax in axes:
         ax.set_axis_off()
     figure.savefig(file, dpi=120)
 
 
-def _draw_ratios(ax: Any, section: str, entries: Sequence[dict[str, Any]]) -> None:
+def _draw_ratios(
+    ax: Any, section: str, entries: Sequence[dict[str, Any]], colours: dict[str, str]
+) -> None:
     names = dict.fromkeys(row["name"] for entry in entries for row in entry["peers"])
     del names["by hand"]
     for i, name in enumerate(names):
@@ -543,7 +549,8 @@ def _draw_ratios(ax: Any, section: str, entries: Sequence[dict[str, Any]]) -> No
                 places.append(place + 0.8 * (i + 0.5) / len(names) - 0.4)
                 values.append(spread["median"])
                 errors.append((spread["median"] - spread["low"], spread["high"] - spread["median"]))
-        ax.errorbar(values, places, xerr=list(zip(*errors, strict=True)), fmt="o", label=name, ms=4)
+        both = list(zip(*errors, strict=True))
+        ax.errorbar(values, places, xerr=both, fmt="o", ms=4, label=name, color=colours[name])
     ax.axvline(1, color="black", linewidth=0.8)
     ax.set_xscale("log")
     ax.set_yticks(
@@ -554,11 +561,12 @@ def _draw_ratios(ax: Any, section: str, entries: Sequence[dict[str, Any]]) -> No
     ax.legend(fontsize="small")
 
 
-def _draw_growth(ax: Any, entry: dict[str, Any]) -> None:
+def _draw_growth(ax: Any, entry: dict[str, Any], colours: dict[str, str]) -> None:
     along = entry["along"]
     sizes = [point[along] for point in entry["points"]]
     for name in ("by hand", "autodiff"):
-        ax.plot(sizes, [p["seconds"][name]["median"] for p in entry["points"]], "o-", label=name)
+        seconds = [point["seconds"][name]["median"] for point in entry["points"]]
+        ax.plot(sizes, seconds, "o-", label=name, color=colours[name])
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xlabel(along)
