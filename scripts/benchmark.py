@@ -100,7 +100,7 @@ def full_scale(on_cpu: bool) -> Scale:
         products=(1024, 2048, 4096) if on_cpu else (4096, 8192, 16384),
         epoch_operations=1e10 if on_cpu else 1e12,
         growth_operations=2e11 if on_cpu else math.inf,
-        least=7,
+        least=15,
         block=0.03,
     )
 

@@ -241,7 +241,7 @@ def _scanned(name: str, step: Step, setup: Setup) -> Peer:
 
 
 def _fitted(setup: Setup) -> Peer:
-    """An epoch of `manual_bp.training.fit`: its scan, with all that it returns."""
+    """An epoch of `manual_bp.training.fit`: its scan, C of each step and nothing of accuracy."""
     eta = jnp.asarray(setup.learning_rate, setup.dtype)
     params, batches, net = setup.params, setup.batches, setup.work.net
 

@@ -89,7 +89,7 @@ def shuffled(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=(2, 3))
 def descend(
     net: Network,
     optimizer: optax.GradientTransformation | None,
@@ -97,19 +97,22 @@ def descend(
     state: Any,
     batches: Batches,
     learning_rate: Scalar | None = None,
+    classes: bool = False,
 ) -> tuple[Params, Any, Array, Array, Array]:
     """A step of gradient descent on each mini-batch in turn; `params` and `state` are used up.
 
-    Gives params, state, C of each step before its update, (steps,), how many classes were right,
-    and whether the parameters are finite.
+    Gives params, state, C of each step before its update, (steps,), how many classes were right
+    (0 where the targets are no `classes`), and whether the parameters are finite.
     """
 
     def step(carry: tuple[Params, Any], batch: Batches) -> tuple[tuple[Params, Any], Any]:
         (params, state), (x, y) = carry, batch
-        return _step(net, optimizer, params, state, x, y, learning_rate)
+        carry, (C, a) = _step(net, optimizer, params, state, x, y, learning_rate)
+        return carry, (C, a if classes else None)
 
     (params, state), (C, a) = jax.lax.scan(step, (params, state), batches)
-    return params, state, C, _right(a, batches[1]).sum(), _all_finite(params)
+    right = _right(a, batches[1]).sum() if classes else jnp.array(0)
+    return params, state, C, right, _all_finite(params)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -281,7 +284,7 @@ def fit(
                 started = time.perf_counter()
                 groups = shuffled(x, y, jax.random.fold_in(key, done.epoch), batch_size)
                 params, state, C, right, finite = _epoch(
-                    net, optimizer, done, groups, eta, verify_every
+                    net, optimizer, done, groups, eta, classes, verify_every
                 )
                 if not finite:
                     done, stopped = _before_nonfinite(net, optimizer, done, groups, eta)
@@ -339,6 +342,7 @@ def _epoch(
     start: _Done,
     groups: tuple[Batches, ...],
     eta: Array | None,
+    classes: bool,
     verify_every: int | None,
 ) -> tuple[Params, Any, float, int, bool]:
     """params, state, Σ C over the examples, how many classes were right, and if all is finite."""
@@ -349,7 +353,7 @@ def _epoch(
             if results and not results[-1][-1]:
                 break
             _verify(net, params, batches, start.epoch, step)
-        params, state, *result = descend(net, optimizer, params, state, batches, eta)
+        params, state, *result = descend(net, optimizer, params, state, batches, eta, classes)
         results.append((batches[1].shape[1], *result))
     # Until here nothing has waited for the device, unless to verify.
     total, right, finite = 0.0, 0, True
