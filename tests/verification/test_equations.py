@@ -389,6 +389,15 @@ def test_right_by_another_route_is_within_every_bound(compiled, order, route, ex
     assert max(ratios.values()) <= 1, ratios
 
 
+def test_a_sum_that_starts_with_a_large_term_is_within_its_bound():
+    """Of b, or of the penalty, every later addition rounds as much again."""
+    net = Network((300, 5), ("identity",), "quadratic", 10.0)
+    params, x, y = scaled_case(net, 64, 0, "float32", 1e-4)
+    case = tuple(layer._replace(b=layer.b + 1) for layer in params), x, y * 0
+    ratios = worst_ratio(net, case, "float32", "started", 0)
+    assert max(ratios.values()) <= 1, ratios
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", ELEMENTWISE)
