@@ -208,8 +208,9 @@ def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's `main` and exit with its code; an error is one line, without a traceback."""
     program = os.path.basename(sys.argv[0])
     try:
-        code = main()
-        sys.stdout.flush()
+        with _unmasked_interrupts():
+            code = main()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
         code = 130
@@ -229,3 +230,17 @@ def run(main: Callable[[], int]) -> NoReturn:
         )
         code = 2
     sys.exit(code)
+
+
+@contextmanager
+def _unmasked_interrupts() -> Iterator[None]:
+    """Ctrl-C comes out as one where another error took its place: zipfile's, closed in a write."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise

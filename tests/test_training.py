@@ -1,7 +1,9 @@
 import io
 import json
 import os
+import signal
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.flatten_util
@@ -246,6 +248,56 @@ def test_ctrl_c_returns_the_last_whole_epoch(monkeypatch, where):
     assert same(got, expected)
     assert (history.epoch, len(history.cost), history.interrupted) == (2, 2, True)
     assert history.stopped == "interrupted after 2 of 9 epochs"
+
+
+@pytest.fixture
+def plain_ctrl_c():
+    """Python's own handler, which a job in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_waits_for_on_epoch_but_not_a_second_time(plain_ctrl_c, presses):
+    params, x, y = case()
+    lines = []
+
+    def on_epoch(params, history):
+        if history.epoch == 2:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+            lines.append("a file is saved whole")
+
+    _, history = run(params, x, y, epochs=9, on_epoch=on_epoch)
+    assert (history.epoch, history.interrupted, len(lines)) == (2, True, presses == 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_is_heard_between_the_steps_that_are_verified(plain_ctrl_c, monkeypatch):
+    params, x, y = case()
+    verified = []
+
+    def verify(*args):
+        verified.append(args[-1])
+        if len(verified) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "_verify", verify)
+    _, history = run(params, x, y, verify_every=1)
+    assert (history.epoch, history.interrupted, verified) == (0, True, [0, 1])
+
+
+def test_the_callers_own_handler_and_other_threads_are_left_alone(plain_ctrl_c):
+    params, x, y = case()
+    pressed = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    _, history = run(params, x, y, on_epoch=lambda *_: signal.raise_signal(signal.SIGINT))
+    assert (history.epoch, history.interrupted, len(pressed)) == (3, False, 3)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with ThreadPoolExecutor() as threads:
+        _, history = threads.submit(run, params, x, y).result()
+    assert (history.epoch, history.interrupted) == (3, False)
 
 
 def test_nonfinite_cost_stops_with_the_last_finite_parameters():

@@ -7,7 +7,9 @@ The epoch's programs are plain functions, so that they can be timed and read one
 import importlib
 import math
 import numbers
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -241,9 +243,9 @@ def fit(
         optimizer_state: see `start_epoch`; by default the optimiser starts afresh.
 
     Returns:
-        params and a `History`. Ctrl-C ends training with those of the last whole epoch. A cost,
-        weight or bias that turns NaN or Inf ends it with a RuntimeWarning and those before that
-        step. `history.stopped` says so.
+        params and a `History`. Ctrl-C ends training with those of the last whole epoch; it waits
+        until `on_epoch` is done, a second one does not. A cost, weight or bias that turns NaN or
+        Inf ends it with a RuntimeWarning and those before that step. `history.stopped` says so.
 
     Raises:
         ValueError, TypeError: naming every argument that does not fit, and the fix.
@@ -279,12 +281,15 @@ def fit(
     # What is returned. It is replaced as one, so that Ctrl-C finds it whole, and never donated.
     done = _Done(params, state, start_epoch, ())
     try:
-        with _bar(start_epoch, last, len(y), batch_size, progress) as show:
+        with (
+            _held_interrupts() as interrupt_here,
+            _bar(start_epoch, last, len(y), batch_size, progress) as show,
+        ):
             while done.epoch < last:
                 started = time.perf_counter()
                 groups = shuffled(x, y, jax.random.fold_in(key, done.epoch), batch_size)
                 params, state, C, right, finite = _epoch(
-                    net, optimizer, done, groups, eta, classes, verify_every
+                    net, optimizer, done, groups, eta, classes, verify_every, interrupt_here
                 )
                 if not finite:
                     done, stopped = _before_nonfinite(net, optimizer, done, groups, eta)
@@ -302,6 +307,7 @@ def fit(
                 show(row)
                 if on_epoch is not None:
                     on_epoch(params, done.history())
+                interrupt_here()
     except KeyboardInterrupt:
         stopped, interrupted = f"interrupted after {done.epoch} of {last} epochs", True
     if stopped and not interrupted:
@@ -344,11 +350,13 @@ def _epoch(
     eta: Array | None,
     classes: bool,
     verify_every: int | None,
+    interrupt_here: Callable[[], None],
 ) -> tuple[Params, Any, float, int, bool]:
     """params, state, Σ C over the examples, how many classes were right, and if all is finite."""
     params, state = _copy((start.params, start.state))
     results: list[Any] = []
     for step, batches in _segments(groups, verify_every):
+        interrupt_here()
         if verify_every and step % verify_every == 0:
             if results and not results[-1][-1]:
                 break
@@ -489,6 +497,40 @@ def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:
         problems.value(f"learning_rate: expected a finite number > 0, got {eta}")
     elif not 0 < jnp.asarray(eta, dtype) < math.inf:
         problems.value(f"learning_rate: {eta} is outside the range of {dtype}")
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C waits for a call of the function that this gives; a second one does not wait.
+
+    An exception that can come at any line can be lost, or come out as another: a destructor drops
+    it, and zipfile, left in the middle of a write, raises a ValueError in its place.
+    A caller's own handler is left in force, and so is every other thread than the main one.
+    """
+    pressed = False
+
+    def hold(number: int, frame: Any) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def interrupt_here() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    plain = signal.default_int_handler
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not plain
+    ):
+        yield interrupt_here
+        return
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield interrupt_here
+    finally:
+        signal.signal(signal.SIGINT, plain)
 
 
 @contextmanager

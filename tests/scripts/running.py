@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -84,3 +84,12 @@ def started(script, *arguments, folder=None):
             yield process
         finally:
             process.kill()
+
+
+def interrupt(process):
+    """Ctrl-C, and stderr until the end; it is pressed again where a destructor in JAX lost it."""
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=40)[1]
+    raise AssertionError("Ctrl-C does not end it")

@@ -2,12 +2,11 @@
 
 import json
 import re
-import signal
 
 import jsonschema
 import numpy as np
 import pytest
-from running import ROOT, run, run_many, started
+from running import ROOT, interrupt, run, run_many, started
 
 SCHEMA = json.loads((ROOT / "docs" / "agreement.schema.json").read_text())
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -201,8 +200,7 @@ def test_ctrl_c_ends_with_130_and_a_closed_pipe_with_0():
         for line in process.stdout:
             if line.startswith("step "):
                 break
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        err = interrupt(process)
     assert process.returncode == 130
     assert err.endswith("interrupted\n")
     assert "Traceback" not in err

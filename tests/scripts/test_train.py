@@ -1,12 +1,11 @@
 """scripts/train.py, run as its users run it."""
 
 import re
-import signal
 import time
 
 import numpy as np
 import pytest
-from running import run, run_many, started
+from running import interrupt, run, run_many, started
 
 
 def train(folder, *flags):
@@ -76,13 +75,30 @@ def test_ctrl_c_saves_and_exits_with_130(folder):
     with started(*call, folder=folder) as process:
         for line in process.stdout:
             if line.startswith("epoch"):
-                process.send_signal(signal.SIGINT)
                 break
-        _, stderr = process.communicate(timeout=120)
+        stderr = interrupt(process)
     assert process.returncode == 130
     found = re.match(r"train.py: interrupted after (\d+) of 1000000 epochs; saved to", stderr)
     assert len(arrays(folder / "stopped.npz")["cost"]) == int(found[1])
     assert not list(folder.glob("*.tmp"))
+
+
+INTERRUPTED = """
+import zipfile
+import numpy as np
+def savez(file, **arrays):
+    with zipfile.ZipFile(file, "w") as archive:
+        half = archive.open("W1", "w")
+        raise KeyboardInterrupt  # comes out as the ValueError of an archive closed in a write
+np.savez = savez
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_file_ends_with_130(folder):
+    call = ("--data", "data.npz", "--epochs", 1, "--save", "half.npz", "--quiet")
+    ((code, out, err),) = run_many("train.py", call, folder=folder, before=INTERRUPTED)
+    assert (code, out, err) == (130, "", "\ntrain.py: interrupted\n")
+    assert not list(folder.glob("half*"))
 
 
 def test_a_cost_that_is_not_finite_ends_with_1(folder):
