@@ -23,6 +23,7 @@ from manual_bp.activations import ACTIVATIONS
 from manual_bp.checking.convention import every_convention
 from manual_bp.checking.mistakes import (
     CATALOGUE,
+    EQUATION,
     QUANTITY,
     Mistake,
     array_of,
@@ -30,9 +31,7 @@ from manual_bp.checking.mistakes import (
     layers_of,
 )
 
-EQUATION = {"input": "forward", "z": "forward", "a": "forward"}
 HIDDEN = [name for name in ACTIVATIONS if name != "softmax"]
-VERDICTS_BUT_FOUND = ("agrees", "undecided", "untested", "nonfinite", "misplaced")
 OUTPUTS = [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
 OUTPUTS += [(name, "quadratic") for name in ACTIVATIONS]
 
@@ -76,7 +75,7 @@ def main() -> int:
 
     outcome = Counter({"both found": 0, "not both found": 0})
     for index in networks:
-        plant_pairs(args.seed, index, 10, outcome, failures)
+        plant_pairs(args.seed, index, 10, outcome)
         declare_conventions(args.seed, index, outcome, failures)
     pairs = outcome["both found"] + outcome["not both found"]
     print(
@@ -221,7 +220,7 @@ def same_numbers(right: mbp.Backprop, wrong: mbp.Backprop, place: str, l: int, d
 
 def judge(agreement: mbp.Agreement, planted: list[tuple[str, int]]) -> str:
     """'found' where the planted rows disagree and no other does; else what happened."""
-    keys = {(EQUATION.get(p, p), QUANTITY[p], l) for p, l in planted}
+    keys = {(EQUATION[p], QUANTITY[p], l) for p, l in planted}
     rows = {(row.equation, row.quantity, row.layer): row.verdict for row in agreement.rows}
     disagreeing = {key for key, verdict in rows.items() if verdict == "disagrees"}
     if disagreeing == keys:
@@ -236,18 +235,16 @@ def named(diagnosis: mbp.Diagnosis, planted: dict[tuple[str, int], Mistake]) -> 
     if findings == {("convention", 0): "convention"}:
         transposed = all(m.name == "gradient_transposed" for m in planted.values())
         return "named" if transposed else "misnamed"
-    if findings.keys() != {(EQUATION.get(p, p), l) for p, l in planted}:
+    if findings.keys() != {(EQUATION[p], l) for p, l in planted}:
         return "misnamed"
-    names = {(EQUATION.get(p, p), l): mistake.name for (p, l), mistake in planted.items()}
+    names = {(EQUATION[p], l): mistake.name for (p, l), mistake in planted.items()}
     if any(mistake is None for mistake in findings.values()):
         return "unnamed"
     right = all(names[key] in str(mistake).split(" or ") for key, mistake in findings.items())
     return "named" if right else "misnamed"
 
 
-def plant_pairs(
-    seed: int, index: int, pairs: int, outcome: Counter[str], failures: list[str]
-) -> None:
+def plant_pairs(seed: int, index: int, pairs: int, outcome: Counter[str]) -> None:
     """Two mistakes at once, in different equations."""
     case = small_case(seed, index, "float32")
     random = np.random.default_rng((seed, index, 3))
@@ -258,8 +255,7 @@ def plant_pairs(
         for l in layers_of(case[0], place)
     ]
     right = backprop_with(*case, {})
-    while pairs:
-        pairs -= 1
+    for _ in range(pairs):
         chosen = [options[i] for i in random.choice(len(options), 2, replace=False)]
         planted = dict(chosen)
         if len(planted) < 2:

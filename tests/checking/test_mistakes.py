@@ -8,10 +8,9 @@ from planting import SQUARE, UNEQUAL, leaves, ordinary, plant, room, same, squar
 
 import manual_bp as mbp
 from helpers import assert_close
-from manual_bp.checking.mistakes import CATALOGUE, RIGHT, backprop_with, layers_of
+from manual_bp.checking.mistakes import CATALOGUE, EQUATION, RIGHT, backprop_with, layers_of
 
 PLACES = [(name, place) for name, mistake in CATALOGUE.items() for place in mistake.places]
-EQUATION = {"input": "forward", "z": "forward", "a": "forward"}
 
 # ── Every mistake ────────────────────────────────────────────────────────────────────────────────
 
@@ -23,7 +22,7 @@ def test_a_planted_mistake_is_found_and_named(name, place):
     case, l, wrong = planted
     diagnosis = mbp.check(*case, wrong)
     (finding,) = diagnosis.findings
-    assert (finding.equation, finding.layer) == (EQUATION.get(place, place), l)
+    assert (finding.equation, finding.layer) == (EQUATION[place], l)
     assert name in finding.mistake.split(" or ")
     assert finding.fix
     assert not diagnosis.ok

@@ -18,6 +18,7 @@ from manual_bp.checking.blindness import ambiguities, blind_spots
 from manual_bp.checking.convention import Convention, every_convention
 from manual_bp.checking.mistakes import (
     CATALOGUE,
+    EQUATION,
     QUANTITY,
     RIGHT,
     Given,
@@ -510,7 +511,7 @@ def _unseen(found: list[tuple[Mistake, str, list[int], str]], i: int) -> Finding
     )
     _, place, layers, _ = found[0]
     return Finding(
-        place if place.startswith("BP") else "forward",
+        EQUATION[place],
         layers[i],
         " or ".join(dict.fromkeys(mistake.name for mistake, *_ in found)),
         f"all that is given follows if {'; or if '.join(told)}.",

@@ -48,6 +48,9 @@ QUANTITY = {
     "BP4": "dW",
 }
 
+# What a report calls it.
+EQUATION = {place: "forward" if place in ("input", "z", "a") else place for place in QUANTITY}
+
 
 def layers_of(net: Network, place: str) -> list[int]:
     """The layers that have this equation; 0 is that of the input, L that of the cost."""

@@ -107,8 +107,7 @@ class Agreement:
     @property
     def ok(self) -> bool:
         """Whether something could be tested, and nothing disagrees or is NaN or Inf."""
-        verdicts = {row.verdict for row in self.rows}
-        return AGREES in verdicts and not self.disagreements
+        return any(row.verdict == AGREES for row in self.rows) and not self.disagreements
 
     @property
     def disagreements(self) -> tuple[Row, ...]:
@@ -208,9 +207,8 @@ def compare(
         or _row(equation, step, whole, one_example=x.ndim == 1)
         for equation, step, whole in judged
     ]
-    if not any(row.verdict in (DISAGREES, NONFINITE) for row in rows):
-        rows = [_end_to_end(row) for row in rows]
-    return Agreement(tuple(rows), str(net), mine.name, theirs.name, mine.arithmetic.name)
+    found = Agreement(tuple(rows), str(net), mine.name, theirs.name, mine.arithmetic.name)
+    return found if found.disagreements else replace(found, rows=tuple(map(_end_to_end, rows)))
 
 
 # ── What is compared ─────────────────────────────────────────────────────────────────────────────
