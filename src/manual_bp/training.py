@@ -511,8 +511,7 @@ def _held_interrupts() -> Iterator[Callable[[], None]]:
 
     def hold(number: int, frame: Any) -> None:
         nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
+        interrupt_here()
         pressed = True
 
     def interrupt_here() -> None:
@@ -520,17 +519,17 @@ def _held_interrupts() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
 
     plain = signal.default_int_handler
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not plain
-    ):
-        yield interrupt_here
-        return
-    signal.signal(signal.SIGINT, hold)
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is plain
+    )
+    if ours:
+        signal.signal(signal.SIGINT, hold)
     try:
         yield interrupt_here
     finally:
-        signal.signal(signal.SIGINT, plain)
+        if ours:
+            signal.signal(signal.SIGINT, plain)
 
 
 @contextmanager
