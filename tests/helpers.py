@@ -1,6 +1,8 @@
-"""What the tests share: one comparator, random cases, and what rounding may do to a result."""
+"""What the tests share: a comparator, random cases, what rounding may do to a result, Ctrl-C."""
 
 import functools
+import signal
+from contextlib import contextmanager
 from itertools import pairwise
 
 import jax
@@ -243,3 +245,13 @@ def rounding_bound(net, params, x, y, exact, dtype):
         dW=like(dW, exact.dW),
         db=like(db, exact.db),
     )
+
+
+@contextmanager
+def plain_ctrl_c():
+    """Ctrl-C with Python's own handler, which tests that are a job in the background lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

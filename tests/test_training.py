@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import manual_bp as mbp
+from helpers import plain_ctrl_c
 from manual_bp import training
 from manual_bp.checkpoint import load, load_settings, replacing, save
 from manual_bp.training import fit, shuffled
@@ -250,16 +251,9 @@ def test_ctrl_c_returns_the_last_whole_epoch(monkeypatch, where):
     assert history.stopped == "interrupted after 2 of 9 epochs"
 
 
-@pytest.fixture
-def plain_ctrl_c():
-    """Python's own handler, which a job in the background does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_waits_for_on_epoch_but_not_a_second_time(plain_ctrl_c, presses):
+@plain_ctrl_c()
+def test_ctrl_c_waits_for_on_epoch_but_not_a_second_time(presses):
     params, x, y = case()
     lines = []
 
@@ -274,7 +268,8 @@ def test_ctrl_c_waits_for_on_epoch_but_not_a_second_time(plain_ctrl_c, presses):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_is_heard_between_the_steps_that_are_verified(plain_ctrl_c, monkeypatch):
+@plain_ctrl_c()
+def test_ctrl_c_is_heard_between_the_steps_that_are_verified(monkeypatch):
     params, x, y = case()
     verified = []
 
@@ -288,7 +283,8 @@ def test_ctrl_c_is_heard_between_the_steps_that_are_verified(plain_ctrl_c, monke
     assert (history.epoch, history.interrupted, verified) == (0, True, [0, 1])
 
 
-def test_the_callers_own_handler_and_other_threads_are_left_alone(plain_ctrl_c):
+@plain_ctrl_c()
+def test_the_callers_own_handler_and_other_threads_are_left_alone():
     params, x, y = case()
     pressed = []
     signal.signal(signal.SIGINT, lambda *_: pressed.append(1))

@@ -8,6 +8,8 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from helpers import plain_ctrl_c
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "COLUMNS": "100", "NO_COLOR": "1"}
@@ -67,8 +69,7 @@ def started(script, *arguments, folder=None):
     Such a job ignores Ctrl-C, and what it starts would inherit that; a signal with a handler is
     reset in the child. (A `preexec_fn` would fork a process that has threads.)
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with plain_ctrl_c():
         process = subprocess.Popen(
             [sys.executable, SCRIPTS / script, *map(str, arguments)],
             cwd=folder,
@@ -77,8 +78,6 @@ def started(script, *arguments, folder=None):
             stderr=subprocess.PIPE,
             text=True,
         )
-    finally:
-        signal.signal(signal.SIGINT, before)
     with process:
         try:
             yield process
