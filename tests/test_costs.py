@@ -24,8 +24,8 @@ def test_quadratic_by_hand(x64):
     a, y = jnp.array([[1.0, 2.0], [3.0, 5.0]]), jnp.array([[0.0, 4.0], [0.0, 5.0]])
     quadratic = COSTS["quadratic"]
     assert_close(quadratic.value(a, y), jnp.array([2.5, 4.5]))
-    assert_close(quadratic.mean(a, a, y), jnp.array(3.5))
-    assert_close(quadratic.mean(a[0], a[0], y[0]), jnp.array(2.5))
+    assert_close(quadratic.mean(a, a, y, 2), jnp.array(3.5))
+    assert_close(quadratic.mean(a[0], a[0], y[0], 1), jnp.array(2.5))
     assert_close(quadratic.gradient(a, y), jnp.array([[1.0, -2.0], [3.0, 0.0]]))
 
 
@@ -38,7 +38,7 @@ def test_cross_entropy_by_hand(x64):
     ce = COSTS["cross_entropy"]
     C = jnp.array([-log(0.75), -2 * log(0.25) - log(0.75)])
     assert_close(ce.value(z, y), C, 30 * U)  # some ten operations on numbers below 3
-    assert_close(ce.mean(z, z, y), C.mean(), 30 * U)
+    assert_close(ce.mean(z, z, y, 2), C.mean(), 30 * U)
     a = jnp.array([[0.25, 0.75], [0.25, 0.75]])
     assert_close(ce.delta(a, y), jnp.array([[0.25, -0.25], [-1.25, 1.25]]))
 
@@ -83,7 +83,7 @@ def test_rows_that_do_not_sum_to_one(x64):
     x, y = jnp.array([0.0, log(3)]), jnp.array([2.0, 1.0])
     step = backprop(net, params, x, y)
     assert_close(step.delta[0], jnp.array([-1.25, 1.25]), 20 * U)
-    slope = jax.grad(lambda z: net.cost.mean(z, z, y))(x)
+    slope = jax.grad(lambda z: net.cost.mean(z, z, y, 1))(x)
     assert_close(step.delta[0], slope, 40 * U)
 
 

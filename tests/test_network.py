@@ -1,12 +1,15 @@
 """What a network is, its random start, and what a caller who hands in the wrong thing is told."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
 
-from helpers import DTYPES, ELEMENTWISE, assert_close
+from helpers import DTYPES, ELEMENTWISE, HEADS, assert_close
 from manual_bp import (
     Activation,
     Cost,
@@ -52,6 +55,30 @@ def test_repr_makes_an_equal_network(net):
     assert eval(repr(net), {"Network": Network}) == net
 
 
+def cube(z):
+    return z**3
+
+
+def cube_prime(z):
+    return 3 * z**2
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        *(Network((3, 4, 2), (name, name), "quadratic", 0.1) for name in ELEMENTWISE),
+        *(Network((3, 4, 2), ("tanh", output or "tanh"), cost) for output, cost in HEADS),
+        Network((3, 4, 2), (Activation("cube", cube, cube_prime), "tanh"), "quadratic"),
+        Network((3, 2), ("tanh",), Cost("own", cube, delta=cube_prime)),
+    ],
+    ids=str,
+)
+def test_a_copy_is_equal(net):
+    for same in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net), copy.copy(net)):
+        assert same == net
+        assert hash(same) == hash(net)
+
+
 def test_str_is_short():
     assert str(NET) == "3-4-2 tanh/softmax/cross_entropy"
     deep = Network((4, 3, 3, 3, 1), ("relu",) * 3 + ("sigmoid",), "binary_cross_entropy", 0.5)
@@ -61,7 +88,7 @@ def test_str_is_short():
 def test_layers_count_from_one():
     assert NET.depth == 2
     assert list(NET.layers) == [1, 2]
-    assert [NET.sigma(l).name for l in NET.layers] == ["tanh", "softmax"]
+    assert [NET.sigma[l].name for l in NET.layers] == ["tanh", "softmax"]
 
 
 # ── init ─────────────────────────────────────────────────────────────────────────────────────────
@@ -105,6 +132,12 @@ def test_init_variance(name):
 def test_init_refuses_a_dtype_that_is_no_float():
     with pytest.raises(TypeError, match=r"dtype: expected one of float16.*float64.*got.*int"):
         NET.init(jax.random.key(0), "int32")
+
+
+@pytest.mark.parametrize("key", [0, None, "key", jnp.zeros(2)], ids=repr)
+def test_init_refuses_what_is_no_key(key):
+    with pytest.raises(TypeError, match=r"key: expected a key such as jax\.random\.key\(0\), got"):
+        NET.init(key)
 
 
 def test_init_refuses_float64_while_it_is_off():

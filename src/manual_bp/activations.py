@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -44,7 +44,11 @@ class Activation:
     def __str__(self) -> str:
         return self.name
 
-    def derivative(self, z: Array, a: Array) -> Array:
+    def __call__(self, z: Array) -> Array:
+        """σ(z)."""
+        return self.sigma(z)
+
+    def prime(self, z: Array, a: Array) -> Array:
         """σ′(z), from whichever of z and a it is written in."""
         return self.sigma_prime(z if self.of == "z" else a)
 
@@ -52,28 +56,11 @@ class Activation:
         """∇ₐC ⊙ σ′(z); for softmax, which is no element-wise σ, the product with its Jacobian."""
         if self is softmax:
             return a * (gradient - (gradient * a).sum(axis=-1, keepdims=True))
-        return gradient * self.derivative(z, a)
+        return gradient * self.prime(z, a)
 
-    def recall(self, z: Array, a: Array, delta: Array) -> tuple[Array, Array]:
-        """What the way back reads of a layer, σ′(z) and a, so that only one array is stored.
-
-        Where σ′ is a function of a, that array is a. Where it is one of z, it is z, and a is
-        computed again from a z tied to the arriving `delta`.
-        """
-        if self.of == "a":
-            return self.sigma_prime(a), a
-        z = tie(z, delta)
-        return self.sigma_prime(z), self.sigma(z)
-
-
-def tie(z: Array, delta: Array) -> Array:
-    """The same z, but available only once `delta` is.
-
-    Without the tie, XLA merges σ(z) of the way back with that of the way forward and keeps both z
-    and a in memory from one to the other. No finite result changes; a NaN stays a NaN.
-    """
-    first = delta[(slice(1),) * delta.ndim]
-    return jnp.where(jnp.isnan(first), first, z)
+    def __reduce__(self) -> Any:
+        """Pickle a built-in σ as its name, so that it comes back as the same object."""
+        return self.name if ACTIVATIONS.get(self.name) is self else super().__reduce__()
 
 
 def _softmax(z: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -46,6 +46,10 @@ class Cost:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> Any:
+        """Pickle a built-in C as its name, so that it comes back as the same object."""
+        return self.name if COSTS.get(self.name) is self else super().__reduce__()
+
     @property
     def slope(self) -> OfOutputAndTarget:
         """What BP1 starts from, of each example: δᴸ where σ′ cancels, else ∇ₐC."""
@@ -53,9 +57,12 @@ class Cost:
         assert formula is not None  # Network has seen to it
         return formula
 
-    def mean(self, z: Array, a: Array, y: Array) -> Array:
-        """C of the batch, from its output zᴸ, aᴸ and targets y."""
-        return self.value(z if self.of == "z" else a, y).mean()
+    def mean(self, z: Array, a: Array, y: Array, m: int) -> Array:
+        """C of a batch of m examples, from its outputs zᴸ, aᴸ and targets y."""
+        values = self.value(z if self.of == "z" else a, y)
+        # Half formats are added up in float32, as JAX's own mean does.
+        wide = values.astype(jnp.float32) if values.dtype.itemsize < 4 else values
+        return jnp.asarray(wide.sum() / m, values.dtype)
 
 
 def _softplus(z: Array) -> Array:
