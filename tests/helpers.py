@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manual_bp import Backprop, Layer, Network
+from manual_bp.record import by_layer
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 ELEMENTWISE = (
@@ -144,7 +145,7 @@ SLOPES = {
 def _from_activations(activations, z, a):
     """The rounding that each layer's activation states, and its σ′."""
     sigmas = list(zip(activations, z, a, strict=True))
-    slopes = [None if s.name == "softmax" else s.derivative(v, w) for s, v, w in sigmas]
+    slopes = [None if s.name == "softmax" else s.prime(v, w) for s, v, w in sigmas]
     return [s.rounding(v, w) for s, v, w in sigmas], slopes
 
 
@@ -153,40 +154,41 @@ def rounding_bound(net, params, x, y, exact, dtype):
     u = unit_roundoff(dtype) + unit_roundoff("float64")  # the reference's own rounding as well
     tiny = smallest(dtype)
     exact, params = jax.tree.map(lambda v: np.asarray(v, np.float64), (exact, tuple(params)))
-    rows = lambda arrays: [np.atleast_2d(v) for v in arrays]  # noqa: E731
-    z, a, delta = [None, *rows(exact.z)], rows(exact.a), [None, *rows(exact.delta)]
+    (W, b), rows = by_layer(params), {"z": {}, "a": {}, "delta": {}}
+    for place, array in exact.items():
+        if place.quantity in rows:
+            rows[place.quantity][place.layer] = np.atleast_2d(array)
+    z, a, delta = rows.values()
     y = np.atleast_2d(np.asarray(y, np.float64))
-    W = [None, *(layer[0] for layer in params)]
-    m, L = y.shape[0], len(params)
+    m, L = y.shape[0], net.depth
 
     def product(multiply, A, dA, B, dB, n):
         """The error of a product of length n of A and B that are off by dA and dB."""
         whole = multiply(np.abs(A) + dA, np.abs(B) + dB)
         return whole - multiply(np.abs(A), np.abs(B)) + n * u / (1 - n * u) * whole + n * tiny
 
-    units, slopes = jax.tree.map(np.asarray, _from_activations(net.activations, z[1:], a[1:]))
-    units, slopes = [None, *units], [None, *slopes]
+    z_and_a = [z[l] for l in net.layers], [a[l] for l in net.layers]
+    stated = jax.tree.map(np.asarray, _from_activations(net.activations, *z_and_a))
+    units, slopes = (dict(zip(net.layers, each, strict=True)) for each in stated)
 
-    dz, da, ds = [None], [np.zeros_like(a[0])], [None]
-    for l, (w, b) in enumerate(params, start=1):
-        sigma = net.sigma(l)
+    dz, da, ds = {}, {0: np.zeros_like(a[0])}, {}
+    for l, sigma in net.sigma.items():
+        w = W[l]
         into = product(np.matmul, a[l - 1], da[l - 1], w.T, 0 * w.T, w.shape[1] + 1)
-        dz.append(into + 2 * u * np.abs(b))
+        dz[l] = into + 2 * u * np.abs(b[l])
         e_a, e_s = (e * u + tiny for e in units[l])
         if sigma.name == "softmax":  # Σₖ|∂aⱼ/∂zₖ| = 2aⱼ(1 - aⱼ) <= 1/2
-            da.append(e_a + dz[l].max(axis=1, keepdims=True) / 2)
-            ds.append(None)
+            da[l] = e_a + dz[l].max(axis=1, keepdims=True) / 2
         else:
             slope, bend, jump = SLOPES[sigma.name]
-            da.append(e_a + slope * dz[l])
-            ds.append(e_s + bend * dz[l] + jump * ((z[l] != 0) & (np.abs(z[l]) <= dz[l])))
+            da[l] = e_a + slope * dz[l]
+            ds[l] = e_s + bend * dz[l] + jump * ((z[l] != 0) & (np.abs(z[l]) <= dz[l]))
 
-    times, e_y = np.multiply, 0 * y
-    e_delta = [None] * (L + 1)
+    times, e_y, e_delta = np.multiply, 0 * y, {}
     if net.cost.name == "quadratic":
         g = (a[L] - y) / m
         e_g = (da[L] + 3 * u * (np.abs(a[L]) + np.abs(y) + da[L])) / m + tiny
-        if net.sigma(L).name == "softmax":  # aⱼ(gⱼ - Σₖ gₖaₖ)
+        if net.sigma[L].name == "softmax":  # aⱼ(gⱼ - Σₖ gₖaₖ)
             inner = np.abs(g * a[L]).sum(axis=1, keepdims=True)
             e_inner = product(times, g, e_g, a[L], da[L], y.shape[1] + 1).sum(axis=1, keepdims=True)
             e_delta[L] = product(times, np.abs(g) + inner, e_g + e_inner, a[L], da[L], 3)
@@ -202,13 +204,11 @@ def rounding_bound(net, params, x, y, exact, dtype):
         back = product(np.matmul, delta[l + 1], e_delta[l + 1], w, 0 * w, w.shape[0])
         e_delta[l] = product(times, delta[l + 1] @ w, back, slopes[l], ds[l], 2)
 
-    dW, db = [], []
-    for l in range(1, L + 1):
-        penalty = 4 * u * net.l2 * np.abs(W[l])
-        dW.append(
-            product(np.matmul, delta[l].T, e_delta[l].T, a[l - 1], da[l - 1], m + 1) + penalty
-        )
-        db.append((e_delta[l] + (m + 1) * u / (1 - m * u) * (np.abs(delta[l]) + e_delta[l])).sum(0))
+    dW, db = {}, {}
+    for l in net.layers:
+        dW[l] = product(np.matmul, delta[l].T, e_delta[l].T, a[l - 1], da[l - 1], m + 1)
+        dW[l] += 4 * u * net.l2 * np.abs(W[l])
+        db[l] = (e_delta[l] + (m + 1) * u / (1 - m * u) * (np.abs(delta[l]) + e_delta[l])).sum(0)
 
     n = y.shape[1]
     if net.cost.name == "quadratic":
@@ -230,21 +230,12 @@ def rounding_bound(net, params, x, y, exact, dtype):
         ).sum(axis=1)
     e_cost = e_C.mean()
     if net.l2:
-        count = sum(w.size for w in W[1:]) + 4
-        e_cost += count * u / (1 - count * u) * net.l2 / 2 * sum((w**2).sum() for w in W[1:])
+        count = sum(w.size for w in W.values()) + 4
+        e_cost += count * u / (1 - count * u) * net.l2 / 2 * sum((w**2).sum() for w in W.values())
         e_cost += 2 * u * abs(exact.cost)
 
-    like = lambda bounds, arrays: tuple(  # noqa: E731
-        b.reshape(v.shape) for b, v in zip(bounds, arrays, strict=True)
-    )
-    return Backprop(
-        cost=np.asarray(e_cost),
-        z=like(dz[1:], exact.z),
-        a=like(da, exact.a),
-        delta=like(e_delta[1:], exact.delta),
-        dW=like(dW, exact.dW),
-        db=like(db, exact.db),
-    )
+    bounds = Backprop.from_layers(np.asarray(e_cost), dz, da, e_delta, dW, db)
+    return jax.tree.map(lambda bound, array: bound.reshape(array.shape), bounds, exact)
 
 
 @contextmanager

@@ -7,52 +7,28 @@ Every result has the dtype of the parameters.
 Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), ch. 2, BP1-BP4.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
-from manual_bp.network import Network, Params, compiled, compiled_update
+from manual_bp.calls import compiled, compiled_update, examples
+from manual_bp.network import Network, Params, SameParams
+from manual_bp.record import Backprop, by_layer
 
 
-class Backprop(NamedTuple):
-    """What backpropagation computes, a tuple over the layers for each quantity."""
-
-    cost: Array  # C, of the batch
-    z: tuple[Array, ...]  # z¹ … zᴸ, the input sums
-    a: tuple[Array, ...]  # a⁰ = x, a¹ … aᴸ, the activations
-    delta: tuple[Array, ...]  # δ¹ … δᴸ, the errors ∂C/∂z
-    dW: tuple[Array, ...]  # ∂C/∂W¹ … ∂C/∂Wᴸ
-    db: tuple[Array, ...]  # ∂C/∂b¹ … ∂C/∂bᴸ
-
-
-# ── The six steps, an equation each ──────────────────────────────────────────────────────────────
-
-
-@compiled
-def forward(
-    net: Network, params: Params, x: Float[Array, "*m n_0"]
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Step 1: zˡ = Wˡ aˡ⁻¹ + bˡ and aˡ = σ(zˡ); gives (z¹…zᴸ) and (a⁰…aᴸ)."""
-    z, a = {}, {0: x}
-    for l, (W, b) in enumerate(params, start=1):
-        z[l] = a[l - 1] @ W.T + b
-        a[l] = net.sigma(l).sigma(z[l])
-    return tuple(z.values()), tuple(a.values())
+def weighted_input(
+    W: Float[Array, "n n_prev"], b: Float[Array, " n"], a_prev: Float[Array, "*m n_prev"]
+) -> Float[Array, "*m n"]:
+    """Step 1: zˡ = Wˡ aˡ⁻¹ + bˡ."""
+    return a_prev @ W.T + b
 
 
 def output_delta(
-    net: Network, z: Float[Array, "*m n"], a: Float[Array, "*m n"], y: Float[Array, "*m n"]
+    net: Network, z: Float[Array, "*m n"], a: Float[Array, "*m n"], y: Float[Array, "*m n"], m: int
 ) -> Float[Array, "*m n"]:
-    """Step 2, BP1: δᴸ = ∇ₐC ⊙ σ′(zᴸ), of the output's z and a; the mean's 1/m enters here."""
-    m = a.size // a.shape[-1]
+    """Step 2, BP1: δᴸ = ∇ₐC ⊙ σ′(zᴸ), of the output's z and a; the 1/m of the mean enters here."""
     slope = net.cost.slope(a, y) / m
-    if net.cost.delta is not None:
-        return slope  # σ′ cancels
-    return net.sigma(net.depth).pull_back(slope, z, a)
+    return slope if net.cost.delta else net.sigma[net.depth].pull_back(slope, z, a)
 
 
 def hidden_delta(
@@ -77,12 +53,9 @@ def bias_gradient(delta: Float[Array, "*m n"]) -> Float[Array, " n"]:
 
 
 @compiled_update
-def update(params: Params, gradients: Params, learning_rate: float | Scalar) -> Params:
+def update(params: SameParams, gradients: Params, learning_rate: float | Scalar) -> SameParams:
     """Step 6: W ← W − η ∂C/∂W, b ← b − η ∂C/∂b."""
     return jax.tree.map(lambda w, dw: w - learning_rate * dw, params, gradients)
-
-
-# ── All of them ──────────────────────────────────────────────────────────────────────────────────
 
 
 @compiled
@@ -102,27 +75,37 @@ def backprop(
         >>> [delta.shape for delta in step.delta], [dW.shape for dW in step.dW]
         ([(5, 4), (5, 2)], [(4, 3), (2, 4)])
     """
-    L, W = net.depth, {l: W for l, (W, b) in enumerate(params, start=1)}
-    z_record, a_record = forward(net, params, x)
-    z, a = dict(enumerate(z_record, start=1)), dict(enumerate(a_record))
+    (W, b), σ, L, m = by_layer(params), net.sigma, net.depth, examples(x)
+    z, a, delta, dW, db = {}, {0: x}, {}, {}, {}
 
-    delta = {L: output_delta(net, z[L], a[L], y)}  # BP1
-    for l in range(L - 1, 0, -1):
-        sigma_prime, a[l] = net.sigma(l).recall(z[l], a[l], delta[l + 1])
-        delta[l] = hidden_delta(W[l + 1], delta[l + 1], sigma_prime)  # BP2
-    dW = {l: weight_gradient(delta[l], a[l - 1]) for l in net.layers}  # BP4
-    db = {l: bias_gradient(delta[l]) for l in net.layers}  # BP3
-    if net.l2:
-        dW = {l: dW[l] + net.l2 * W[l] for l in net.layers}  # the penalty's own gradient
+    for l in net.layers:
+        z[l] = weighted_input(W[l], b[l], a[l - 1])  # zˡ = Wˡ aˡ⁻¹ + bˡ
+        a[l] = σ[l](z[l])  # aˡ = σ(zˡ)
 
-    return Backprop(
-        cost=batch_cost(net, params, z[L], a[L], y),
-        z=z_record,
-        a=a_record,
-        delta=tuple(delta[l] for l in net.layers),
-        dW=tuple(dW.values()),
-        db=tuple(db.values()),
-    )
+    for l in reversed(net.layers):
+        if l == L:
+            delta[l] = output_delta(net, z[l], a[l], y, m)  # BP1
+        else:
+            delta[l] = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))  # BP2
+        db[l] = bias_gradient(delta[l])  # BP3
+        dW[l] = weight_gradient(delta[l], a[l - 1])  # BP4
+        if net.l2:
+            dW[l] += net.l2 * W[l]  # the penalty's own gradient
+
+    C = mean_cost(net, params, z[L], a[L], y, m)
+    return Backprop.from_layers(C, z, a, delta, dW, db)
+
+
+@compiled
+def forward(
+    net: Network, params: Params, x: Float[Array, "*m n_0"]
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Step 1 alone, layer by layer; gives (z¹…zᴸ) and (a⁰…aᴸ)."""
+    (W, b), z, a = by_layer(params), {}, {0: x}
+    for l in net.layers:
+        z[l] = weighted_input(W[l], b[l], a[l - 1])
+        a[l] = net.sigma[l](z[l])
+    return tuple(z.values()), tuple(a.values())
 
 
 @compiled
@@ -131,34 +114,12 @@ def cost(
 ) -> Scalar:
     """C of a batch: what `jax.grad` differentiates, and what `backprop` gives the gradients of."""
     z, a = forward(net, params, x)
-    return batch_cost(net, params, z[-1], a[-1], y)
+    return mean_cost(net, params, z[-1], a[-1], y, examples(x))
 
 
-def batch_cost(net: Network, params: Params, z: Array, a: Array, y: Array) -> Scalar:
-    """C from the output's z and a: the mean over the examples, and l2/2 · Σ‖W‖²."""
-    C = net.cost.mean(z, a, y)
+def mean_cost(net: Network, params: Params, z: Array, a: Array, y: Array, m: int) -> Scalar:
+    """C from the output's z and a: the mean over the m examples, and l2/2 · Σ‖W‖²."""
+    C = net.cost.mean(z, a, y, m)
     if net.l2:
         C += net.l2 / 2 * sum((W**2).sum() for W, b in params)
     return C
-
-
-def value_and_grad(net: Network) -> Callable[[Params, Array, Array], tuple[Scalar, Params]]:
-    """A function (params, x, y) -> (C, gradients) that keeps one array a layer on its way.
-
-    The gradients have the structure of params, so any `optax` optimiser takes them.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, manual_bp as mbp
-        >>> net = mbp.Network((3, 2), ("sigmoid",), "quadratic")
-        >>> params = net.init(jax.random.key(0))
-        >>> C, gradients = mbp.value_and_grad(net)(params, jnp.ones((5, 3)), jnp.zeros((5, 2)))
-        >>> params = mbp.update(params, gradients, learning_rate=0.1)
-    """
-    return partial(_cost_and_gradients, net)
-
-
-@compiled
-def _cost_and_gradients(net: Network, params: Params, x: Array, y: Array) -> tuple[Scalar, Params]:
-    step = backprop(net, params, x, y)  # what is not returned, XLA does not keep
-    gradients = [gradient for layer in zip(step.dW, step.db, strict=True) for gradient in layer]
-    return step.cost, jax.tree.unflatten(jax.tree.structure(params), gradients)

@@ -1,0 +1,131 @@
+"""The same steps, keeping one array a layer: less memory than autodiff, and no record.
+
+Where σ′ can be had from a, the way back reads a, and z is not stored. Where it takes z (silu and
+gelu), z is stored, and a is computed again. The tests hold the result to `backprop.py`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from manual_bp.activations import Activation
+from manual_bp.backprop import (
+    bias_gradient,
+    forward,
+    hidden_delta,
+    mean_cost,
+    output_delta,
+    weight_gradient,
+    weighted_input,
+)
+from manual_bp.calls import compiled, examples
+from manual_bp.network import Layer, Network, Params
+from manual_bp.record import by_layer
+
+
+def value_and_grad(net: Network) -> Callable[[Params, Any, Any], tuple[Scalar, Any]]:
+    """A function (params, x, y) -> (C, gradients) that keeps one array a layer on its way.
+
+    The gradients have the structure of params, so any `optax` optimiser takes them.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, manual_bp as mbp
+        >>> net = mbp.Network((3, 2), ("sigmoid",), "quadratic")
+        >>> params = net.init(jax.random.key(0))
+        >>> C, gradients = mbp.value_and_grad(net)(params, jnp.ones((5, 3)), jnp.zeros((5, 2)))
+        >>> params = mbp.update(params, gradients, learning_rate=0.1)
+    """
+    return partial(_cost_and_gradients, net)
+
+
+@compiled
+def _cost_and_gradients(net: Network, params: Params, x: Array, y: Array) -> tuple[Scalar, Any]:
+    C, _, gradients = descent_step(net, params, x, y)
+    leaves = [gradient for layer in gradients for gradient in layer]
+    return C, jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+
+def descent_step(
+    net: Network, params: Params, x: Array, y: Array
+) -> tuple[Scalar, Array, tuple[Layer, ...]]:
+    """C, aᴸ and the gradients of a batch; to be compiled as a part of something larger."""
+    (W, b), σ, L, m = by_layer(params), net.sigma, net.depth, examples(x)
+    z, a = {}, {0: x}
+    for l in net.layers:
+        z[l] = weighted_input(W[l], b[l], a[l - 1])
+        a[l] = σ[l](z[l])
+    output = a[L]
+
+    delta = {L: output_delta(net, z[L], output, y, m)}  # BP1
+    for l in reversed(net.layers[:-1]):
+        sigma_prime, a[l] = recall(σ[l], z[l], a[l], delta[l + 1])
+        delta[l] = hidden_delta(W[l + 1], delta[l + 1], sigma_prime)  # BP2
+    dW = {l: weight_gradient(delta[l], a[l - 1]) for l in net.layers}  # BP4
+    db = {l: bias_gradient(delta[l]) for l in net.layers}  # BP3
+    if net.l2:
+        dW = {l: dW[l] + net.l2 * W[l] for l in net.layers}
+    C = mean_cost(net, params, z[L], output, y, m)
+    return C, output, tuple(Layer(dW[l], db[l]) for l in net.layers)
+
+
+def recall(sigma: Activation, z: Array, a: Array, delta_next: Array) -> tuple[Array, Array]:
+    """σ′(z) and a, as the way back reads them from the one array of a layer that is stored."""
+    if sigma.of == "a":
+        return sigma.sigma_prime(a), a
+    z = tie(z, delta_next)
+    return sigma.sigma_prime(z), sigma(z)
+
+
+def tie(z: Array, delta: Array) -> Array:
+    """The same z, but available only once `delta` is.
+
+    Without the tie, XLA merges σ(z) of the way back with that of the way forward and keeps both z
+    and a in memory from one to the other. No finite result changes; a NaN stays a NaN.
+    """
+    first = delta[(slice(1),) * delta.ndim]
+    return jnp.where(jnp.isnan(first), first, z)
+
+
+def predict(
+    net: Network, params: Params, x: Float[Array, "*m n_0"], *, classes: bool = False
+) -> Array:
+    """aᴸ, what the network says of each example; with `classes`, the number of its class.
+
+    Args:
+        net: the network.
+        params: a `Layer(W, b)` for each layer.
+        x: (m, n_0), or (n_0,) for one example.
+        classes: give the position of the largest output, (m,) integers, in place of the outputs;
+            of a single output, whether it is nearer to 1 than to 0.
+
+    Returns:
+        (m, n_L), or (n_L,) for one example.
+
+    Raises:
+        ValueError, TypeError: naming every argument that does not fit the network.
+
+    Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), ch. 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, manual_bp as mbp
+        >>> net = mbp.Network((3, 2), ("softmax",), "cross_entropy")
+        >>> params = net.init(jax.random.key(0))
+        >>> mbp.predict(net, params, jnp.ones((5, 3))).shape
+        (5, 2)
+        >>> mbp.predict(net, params, jnp.ones((5, 3)), classes=True).shape
+        (5,)
+    """
+    output = _output(net, params, x)
+    if not classes:
+        return output
+    return (output[..., 0] > 0.5).astype(int) if output.shape[-1] == 1 else output.argmax(axis=-1)
+
+
+@compiled
+def _output(net: Network, params: Params, x: Array) -> Array:
+    _, a = forward(net, params, x)
+    return a[-1]
