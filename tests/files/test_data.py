@@ -1,16 +1,15 @@
-import builtins
 import gzip
 import io
 import pathlib
-import struct
 import zipfile
 
 import ml_dtypes
 import numpy as np
 import pytest
+from idx_bytes import flipped, idx
 
-from manual_bp import data as data_module
-from manual_bp.data import Data, load, read_idx, split
+from manual_bp.files import idx as idx_module
+from manual_bp.files.data import Data, load, split
 
 RNG = np.random.default_rng(7)
 IMAGES = RNG.integers(0, 256, (5, 3, 2), dtype=np.uint8)
@@ -19,11 +18,6 @@ TEST_IMAGES = RNG.integers(0, 256, (2, 3, 2), dtype=np.uint8)
 TEST_LABELS = np.array([4, 1], np.uint8)
 FLOATS = np.array([[0.5, -1.0, 0.0], [2.0, 0.25, -3.0]], np.float32)
 INTS = np.array([1, 0])
-
-
-def idx(array, start=b"\0\0\x08", dims=None):
-    dims = array.shape if dims is None else dims
-    return start + bytes([len(dims)]) + struct.pack(f">{len(dims)}I", *dims) + array.tobytes()
 
 
 def write_mnist(folder, suffix="", test=True, **replaced):
@@ -67,34 +61,6 @@ def assert_same(actual, expected):
     np.testing.assert_array_equal(actual, expected)
 
 
-# digits
-
-
-def test_digits_are_pixels_over_16_and_one_hot_rows():
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    digits = load()
-    assert digits.name == "digits"
-    assert digits.x_test is None
-    assert digits.y_test is None
-    assert_same(digits.x, (pixels / 16).astype(np.float32))
-    assert_same(digits.y, (labels[:, None] == np.arange(10)).astype(np.float32))
-
-
-def test_digits_without_scikit_learn_says_what_to_install(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("sklearn"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'manual_bp\[data\]'"):
-        load("digits")
-
-
 # dtype
 
 DTYPES = {
@@ -116,10 +82,11 @@ def test_every_array_has_the_dtype_asked_for(dtype, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["int8", "complex64", "object", "nonsense", None, 5, "int4", "float8_e8m0fnu"]
+    "dtype",
+    ["int8", "complex64", "object", "nonsense", None, 5, "int4", "float8_e8m0fnu", "float8_e5m2"],
 )
-def test_a_dtype_that_is_no_signed_float_is_refused(dtype):
-    with pytest.raises(TypeError, match=r"^dtype: expected a floating-point dtype"):
+def test_a_dtype_that_is_none_of_the_four_is_refused(dtype):
+    with pytest.raises(TypeError, match=r"^dtype: expected one of float16, bfloat16, float32, f"):
         load("digits", dtype=dtype)
 
 
@@ -189,90 +156,6 @@ def test_a_bad_mnist_folder_is_refused(replaced, message, tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="train-images-idx3-ubyte and train-labels-idx1-ubyte"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["file", "file.gz"])
-@pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 4)], ids=str)
-def test_read_idx(name, shape, tmp_path):
-    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    content = gzip.compress(idx(array)) if name.endswith(".gz") else idx(array)
-    (tmp_path / name).write_bytes(content)
-    assert_same(read_idx(tmp_path / name), array)
-
-
-def test_read_idx_dimensions_are_big_endian(tmp_path):
-    (tmp_path / "file").write_bytes(b"\0\0\x08\x02\0\0\x01\x00\0\0\0\x02" + bytes(512))
-    assert read_idx(tmp_path / "file").shape == (256, 2)
-
-
-BAD_IDX = {
-    "empty file": (b"", "two zero bytes"),
-    "magic cut": (b"\0\0\x08", "two zero bytes"),
-    "wrong magic": (idx(LABELS, start=b"\0\1\x08"), "two zero bytes"),
-    "little endian": (idx(LABELS, start=b"\1\x08\0"), "two zero bytes"),
-    "float32 entries": (idx(LABELS, start=b"\0\0\x0d"), "type code 0x08.*got 0x0D"),
-    "no dimensions": (b"\0\0\x08\0\1", "1 to 8 dimensions, got 0"),
-    "255 dimensions": (b"\0\0\x08\xff" + bytes(2000), "1 to 8 dimensions, got 255"),
-    "header cut": (idx(IMAGES)[:11], "12 bytes of dimensions, got 7: truncated"),
-    "one byte short": (idx(IMAGES)[:-1], "30 bytes for .*truncated"),
-    "one byte more": (idx(IMAGES) + b"\0", "30 bytes for .*trailing bytes"),
-    "empty dimension": (idx(IMAGES, dims=(0, 3, 2)), "empty shape"),
-    "3 GB claimed": (idx(LABELS, dims=(3_000_000_000,)), "too short: truncated"),
-    "8 GB claimed": (idx(LABELS, dims=(4_000_000_000, 2)), "at most 4294967296 bytes"),
-    "absurd claim": (idx(LABELS, dims=(2**32 - 1,) * 8), "at most 4294967296 bytes"),
-}
-
-
-@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gz"])
-@pytest.mark.parametrize(("content", "message"), BAD_IDX.values(), ids=BAD_IDX)
-def test_a_bad_idx_file_is_refused(content, message, zipped, tmp_path):
-    path = tmp_path / ("file.gz" if zipped else "file")
-    path.write_bytes(gzip.compress(content) if zipped else content)
-    with pytest.raises(ValueError, match=message) as refusal:
-        read_idx(path)
-    assert str(path) in str(refusal.value)
-
-
-def flipped(content, at):
-    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
-
-
-PACKED = gzip.compress(idx(IMAGES))
-BAD_GZIP = {
-    "no gzip": idx(IMAGES),
-    "truncated": PACKED[:-1],
-    "trailing garbage": PACKED + b"garbage",
-    "corrupt stream": flipped(PACKED, 14),
-    "wrong checksum": flipped(PACKED, len(PACKED) - 8),
-    "wrong length": flipped(PACKED, len(PACKED) - 4),
-}
-
-
-@pytest.mark.parametrize("content", BAD_GZIP.values(), ids=BAD_GZIP)
-def test_a_corrupt_gzip_file_is_refused(content, tmp_path):
-    (tmp_path / "file.gz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"file\.gz: expected a whole gzip file"):
-        read_idx(tmp_path / "file.gz")
-
-
-def test_a_gzip_bomb_is_read_no_further_than_its_header_claims(tmp_path, monkeypatch):
-    asked = []
-    real = gzip.GzipFile.read
-
-    def read(self, size=-1):
-        asked.append(size)
-        return real(self, size)
-
-    monkeypatch.setattr(gzip.GzipFile, "read", read)
-    (tmp_path / "file.gz").write_bytes(gzip.compress(idx(LABELS) + bytes(10**7)))
-    with pytest.raises(ValueError, match="trailing bytes"):
-        read_idx(tmp_path / "file.gz")
-    assert asked == [4, 4, 6]
-
-
-def test_read_idx_of_no_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no such file"):
-        read_idx(tmp_path)
 
 
 # .npz
@@ -385,7 +268,7 @@ def test_an_npz_that_lies_is_refused(members, message, tmp_path):
 
 
 def test_an_npz_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_module, "MAX_BYTES", 10**6)
+    monkeypatch.setattr(idx_module, "MAX_BYTES", 10**6)
     x = np.zeros((11, 10**5), np.uint8)
     path = tmp_path / "bomb.npz"
     write_members(path, zipfile.ZIP_DEFLATED, x=npy(x), y=npy(np.arange(11)))

@@ -4,28 +4,20 @@ Examples are rows, so x is (m, n_0) and y is (m, n_L). A file is taken as untrus
 unpickled, and no size that a header claims is believed before it is checked.
 """
 
-import gzip
-import math
 import os
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from manual_bp.npz import Npz
+from manual_bp.checks import Problems, float_dtype, whole_number
+from manual_bp.files import idx
+from manual_bp.files.digits import digits
+from manual_bp.files.npz import Npz
 
-MAX_BYTES = 4 * 2**30
-"""The most that one file may hold, and that the arrays of one source may take (4 GiB)."""
-
-_DEFLATE_RATIO = 1032  # zlib's own bound: no gzip file unpacks to more than this times its size
-_UNSIGNED_BYTE = 0x08
-_finfo: Any = ml_dtypes.finfo  # numpy's, for ml_dtypes' types too; it is not annotated
-_MAX_NDIM = 8
 _PAIRS = (("x", "y"), ("x_test", "y_test"))
 
 
@@ -66,15 +58,15 @@ def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> D
               part both `t10k-` files; each may be spelled with `.idx` and end in `.gz`.
 
             Labels become one-hot rows of max + 1 classes, over the train and the test part.
-        dtype: the floating-point dtype of every array returned, bfloat16 included.
+        dtype: of every array returned: float16, bfloat16, float32 or float64.
 
     Returns:
         The examples: x (m, n_0) and y (m, n_L), dimensionless.
 
     Raises:
-        ValueError: source is none of these; a file is damaged, claims more than `MAX_BYTES`, or
+        ValueError: source is none of these; a file is damaged, claims more than `idx.MAX_BYTES`, or
             holds arrays that are no examples; or a value is beyond the range of dtype.
-        TypeError: source is no path, or dtype no floating-point dtype.
+        TypeError: source is no path, or dtype none of the four.
         ModuleNotFoundError: "digits" without scikit-learn.
 
     Source:
@@ -87,13 +79,15 @@ def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> D
         ((1797, 64), (1797, 10), 'bfloat16')
 
     """
-    dtype = _float_dtype(dtype)
+    problems = Problems()
+    dtype = float_dtype("dtype", dtype, problems)
+    problems.raise_all()
     path = os.fspath(source) if isinstance(source, os.PathLike) else source
     if not isinstance(path, str):
         raise TypeError(f'source: expected "digits" or a path, got {source!r}; pass a str or Path')
     name = os.path.basename(os.path.abspath(path))
     if isinstance(source, str) and source == "digits":
-        x, y = _digits()
+        x, y = digits()
         return _assemble("digits", "digits", {"x": x, "y": y}, dtype)
     if os.path.isdir(path):
         return _assemble(path, name, _read_folder(path), dtype)
@@ -104,6 +98,41 @@ def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> D
         f'source: expected "digits", a .npz file or a folder of IDX files, got {path!r} '
         f"({found}); check the path, or save arrays x and y with numpy.savez"
     )
+
+
+def load_inputs(
+    source: str | os.PathLike[str], dtype: Any = "float32"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The inputs of what `load` reads, and their targets; of a `.npz` file of x alone, None.
+
+    Args:
+        source: as of `load`, or a `.npz` file without `y`.
+        dtype: as of `load`.
+
+    Returns:
+        x (m, n_0), and y (m, n_L) or None.
+
+    Raises:
+        ValueError, TypeError, ModuleNotFoundError: as `load`.
+
+    Example:
+        >>> x, y = load_inputs("digits")
+        >>> x.shape, y.shape
+        ((1797, 64), (1797, 10))
+
+    """
+    path = os.fspath(source)
+    if path.lower().endswith(".npz") and os.path.isfile(path):
+        with Npz(path) as archive:
+            if "x" in archive.names and "y" not in archive.names:
+                x = archive.array("x", archive.header("x"))
+                problems = Problems()
+                kind = float_dtype("dtype", dtype, problems)
+                problems.raise_all()
+                arrays = {"x": x, "y": np.zeros(x.shape[:1], np.int64)}
+                return _assemble(path, os.path.basename(path), arrays, kind).x, None
+    data = load(source, dtype)
+    return data.x, data.y
 
 
 def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
@@ -131,14 +160,13 @@ def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
         ((3, 5), (2, 5))
 
     """
+    problems = Problems()
     if not isinstance(fraction, Real):
-        raise TypeError(f"fraction: expected a real number, got {fraction!r}; pass e.g. 0.2")
-    if not isinstance(seed, Integral):
-        raise TypeError(f"seed: expected a whole number, got {seed!r}; pass e.g. 0")
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction: expected 0 < fraction < 1, got {fraction}; pass e.g. 0.2")
-    if seed < 0:
-        raise ValueError(f"seed: expected a whole number ≥ 0, got {seed}; pass e.g. 0")
+        problems.type(f"fraction: expected a real number, got {fraction!r}; pass e.g. 0.2")
+    elif not 0 < fraction < 1:
+        problems.value(f"fraction: expected 0 < fraction < 1, got {fraction}; pass e.g. 0.2")
+    whole_number("seed", seed, 0, problems)
+    problems.raise_all()
     if (data.x_test is None) != (data.y_test is None):
         raise ValueError("data: expected x_test and y_test both or neither, got one; set the other")
     if data.x_test is not None:
@@ -158,113 +186,6 @@ def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
     order = np.random.default_rng(int(seed)).permutation(m)
     test, train = order[:k], order[k:]
     return Data(data.x[train], data.y[train], data.x[test], data.y[test], data.name)
-
-
-def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
-    """The array of one IDX file of unsigned bytes; a name that ends in `.gz` is unpacked.
-
-    The file is 0, 0, the type code 0x08, the number of dimensions, each dimension as a big-endian
-    uint32, then the bytes in row-major order, and nothing after them.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The array, uint8 and read-only, in the shape that the header states.
-
-    Raises:
-        ValueError: the file is missing, damaged, of another type, shorter or longer than its
-            header states, empty, or beyond `MAX_BYTES`.
-
-    Source:
-        Y. LeCun, C. Cortes and C. Burges, The MNIST Database of Handwritten Digits, file formats.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "labels")
-        ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9]))
-        ...     read_idx(file)
-        array([7, 0, 9], dtype=uint8)
-
-    """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise ValueError(f"{path}: expected an IDX file, got no such file; check the path")
-    zipped = path.lower().endswith(".gz")
-    try:
-        with gzip.open(path) if zipped else open(path, "rb") as file:
-            start = file.read(4)
-            if len(start) < 4 or start[:2] != b"\0\0":
-                raise _refusal(path, "an IDX file, which starts with two zero bytes", start)
-            if start[2] != _UNSIGNED_BYTE:
-                raise _refusal(path, "IDX type code 0x08, unsigned bytes", f"0x{start[2]:02X}")
-            ndim = start[3]
-            if not 1 <= ndim <= _MAX_NDIM:
-                raise _refusal(path, f"1 to {_MAX_NDIM} dimensions", ndim)
-            header = file.read(4 * ndim)
-            if len(header) < 4 * ndim:
-                raise _refusal(path, f"{4 * ndim} bytes of dimensions", f"{len(header)}: truncated")
-            shape = struct.unpack(f">{ndim}I", header)
-            size = math.prod(shape)
-            if not size:
-                raise _refusal(path, "at least one entry", f"the empty shape {shape}")
-            if size > MAX_BYTES:
-                raise _too_large(path, f"the shape {shape}", size)
-            # Before the read, which sets aside all that it is asked for.
-            if size > os.path.getsize(path) * (_DEFLATE_RATIO if zipped else 1):
-                raise _refusal(path, f"{size} bytes for {shape}", "a file too short: truncated")
-            # One byte too many shows a file that goes on, and takes gzip to its checksum.
-            entries = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path}: expected a whole {'gzip' if zipped else 'IDX'} file, got one that cannot be "
-            f"read ({error}); fetch it again"
-        ) from error
-    if len(entries) != size:
-        got = f"{len(entries)}: truncated" if len(entries) < size else "more: trailing bytes"
-        raise _refusal(path, f"{size} bytes for {shape}", got)
-    return np.frombuffer(entries, np.uint8).reshape(shape)
-
-
-def _refusal(path: str, expected: str, got: object) -> ValueError:
-    return ValueError(f"{path}: expected {expected}, got {got}; fetch or write the file again")
-
-
-def _too_large(path: str, what: str, size: int) -> ValueError:
-    return ValueError(
-        f"{path}: expected arrays of at most {MAX_BYTES} bytes in all, got {what}, which "
-        f"brings them to {size}; keep fewer examples or classes, or check the file"
-    )
-
-
-def _float_dtype(dtype: Any) -> np.dtype:
-    """The native floating-point dtype that dtype names, ml_dtypes' own names included."""
-    try:
-        named = getattr(ml_dtypes, dtype, dtype) if isinstance(dtype, str) else dtype
-        if named is None:  # numpy would read it as float64
-            raise TypeError("None")
-        found = np.dtype(named)
-        signed = found.kind != "c" and float(_finfo(found).min) < 0
-    except (TypeError, ValueError, AttributeError, SyntaxError):
-        signed = False
-    if not signed:
-        raise TypeError(
-            f"dtype: expected a floating-point dtype, got {dtype!r}; pass e.g. 'float32'"
-        )
-    return found.newbyteorder("=")
-
-
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import load_digits
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'source: "digits" needs scikit-learn, which is not installed; '
-            "run: pip install 'manual_bp[data]'"
-        ) from error
-    pixels, labels = load_digits(return_X_y=True)
-    return pixels / 16, labels  # ink counts of 4×4 blocks, 0 to 16
 
 
 def _read_folder(folder: str) -> dict[str, np.ndarray]:
@@ -291,10 +212,10 @@ def _read_folder(folder: str) -> dict[str, np.ndarray]:
     for key, path in files.items():
         if path is None:
             continue
-        arrays[key] = read_idx(path)
+        arrays[key] = idx.read_idx(path)
         ndim = 3 if key.startswith("x") else 1
         if arrays[key].ndim != ndim:
-            raise _refusal(path, f"{ndim} dimensions", f"the shape {arrays[key].shape}")
+            raise idx.refusal(path, f"{ndim} dimensions", f"the shape {arrays[key].shape}")
     return arrays
 
 
@@ -318,8 +239,8 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
         for key in (key for pair in _PAIRS for key in pair if key in there):
             header = archive.header(key)
             total += header.size
-            if total > MAX_BYTES:
-                raise _too_large(path, f"{key} of the shape {header.shape}", total)
+            if total > idx.MAX_BYTES:
+                raise idx.too_large(path, f"{key} of the shape {header.shape}", total)
             arrays[key] = archive.array(key, header)
     return arrays
 
@@ -331,9 +252,9 @@ def _assemble(where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dt
     labels = [array for array in arrays.values() if array.ndim == 1]
     classes = 1 + max((int(each.max()) for each in labels), default=0)
     entries = sum(array.size * (classes if array.ndim == 1 else 1) for array in arrays.values())
-    if (size := entries * dtype.itemsize) > MAX_BYTES:
+    if (size := entries * dtype.itemsize) > idx.MAX_BYTES:
         what = f"labels up to {classes - 1}" if labels else "no labels"
-        raise _too_large(where, f"{len(arrays['x'])} examples with {what} in {dtype}", size)
+        raise idx.too_large(where, f"{len(arrays['x'])} examples with {what} in {dtype}", size)
     # A table rounds each of the 256 values once, whatever dtype is.
     pixels = (np.arange(256) / 255).astype(dtype)
 
@@ -405,8 +326,8 @@ def _out_of_range(key: str, array: np.ndarray, dtype: np.dtype) -> Iterator[str]
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         yield f"expected finite {key}, got {array[at]} at {at}; leave that example out or mend it"
         return
-    low, high = float(_finfo(dtype).min), float(_finfo(dtype).max)
-    if array.min() < low or array.max() > high:
+    low, high = float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
+    if float(array.min()) < low or float(array.max()) > high:
         yield (
             f"expected {key} in {dtype}'s range [{low:.3g}, {high:.3g}], got "
             f"[{array.min():.3g}, {array.max():.3g}]; rescale it or choose another dtype"

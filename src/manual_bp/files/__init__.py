@@ -1,0 +1,1 @@
+"""Files: read as untrusted, written whole or not at all."""
