@@ -321,11 +321,13 @@ def test_a_planted_mistake_is_seen(mistaken, field, layer):
     assert (np.abs(subject.delta[1] - witness.delta[1]) < error.delta[1]).all()
 
 
-@pytest.mark.parametrize("samples", [0, -1, 2.5])
-def test_a_number_of_samples_that_is_none_is_named(samples):
+@pytest.mark.parametrize(
+    ("samples", "kind"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
+)
+def test_a_number_of_samples_that_is_none_is_named(samples, kind):
     net = mbp.Network((2, 1), ("identity",), "quadratic")
     params = net.init(jax.random.key(0))
-    with pytest.raises(ValueError, match="samples: expected a positive integer or None"):
+    with pytest.raises(kind, match=f"samples: expected a whole number ≥ 1, got {samples}"):
         numerical(net, params, jnp.ones((5, 2)), jnp.ones((5, 1)), samples=samples)
 
 

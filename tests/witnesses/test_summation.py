@@ -10,11 +10,11 @@ import sympy
 
 import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
-from manual_bp.witnesses.summation import FLOATS, SIGMA, Arithmetic, node_by_node, summation
+from manual_bp.witnesses.summation import PYTHON_FLOATS, SIGMA, Numbers, node_by_node, summation
 
 # ── Proofs, on symbols ───────────────────────────────────────────────────────────────────────────
 
-SYMBOLS = Arithmetic(
+SYMBOLS = Numbers(
     number=lambda value: sympy.nsimplify(value, rational=True),
     sum=lambda terms: sympy.Add(*terms),
     greatest=lambda z: 0,
@@ -167,7 +167,7 @@ def test_a_wrong_sigma_prime_is_not_proved(monkeypatch):
 
 
 def test_fractions_are_exact():
-    on = FLOATS._replace(number=Fraction, sum=sum)
+    on = PYTHON_FLOATS._replace(number=Fraction, sum=sum)
     net = mbp.Network((2, 2, 2, 1), ("relu", "leaky_relu", "identity"), "quadratic", l2=0.5)
     F = Fraction
     params = [
@@ -245,13 +245,13 @@ def test_it_agrees_with_autodiff(name, cost, m):
     ("name", "at_zero"), [("relu", 0), ("leaky_relu", 1), ("elu", 1), ("softplus", 0.5)]
 )
 def test_the_derivative_at_a_kink_is_that_of_jax_nn(name, at_zero):
-    assert SIGMA[name][1](0.0, FLOATS) == at_zero == jax.grad(getattr(jax.nn, name))(0.0)
+    assert SIGMA[name][1](0.0, PYTHON_FLOATS) == at_zero == jax.grad(getattr(jax.nn, name))(0.0)
 
 
 @pytest.mark.parametrize("z", [-1e4, -800.0, -40.0, 40.0, 800.0, 1e4])
 @pytest.mark.parametrize("name", SIGMA)
 def test_every_sigma_is_finite_far_out(name, z):
-    value, prime = (of(z, FLOATS) for of in SIGMA[name])
+    value, prime = (of(z, PYTHON_FLOATS) for of in SIGMA[name])
     assert np.isfinite([value, prime]).all()
     assert abs(prime) <= 1 + 2.0**-52  # so steep where it is straight, but for a rounding
 

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manual_bp.backprop import Backprop, batch_cost
-from manual_bp.network import Network, Params, compiled
+from manual_bp.backprop import mean_cost
+from manual_bp.calls import compiled, examples
+from manual_bp.network import Network, Params
+from manual_bp.record import Backprop, by_layer
 
 
 @compiled
@@ -19,17 +21,16 @@ def autodiff(
     δˡ = ∂C/∂zˡ is the derivative with respect to a zero that is added to zˡ. Takes, raises and
     gives what `manual_bp.backprop` does.
     """
-    zeros = tuple(
-        jnp.zeros((*x.shape[:-1], n), W.dtype)
-        for n, (W, b) in zip(net.sizes[1:], params, strict=True)
-    )
+    L, m, dtype = net.depth, examples(x), params[0][0].dtype
+    zeros = tuple(jnp.zeros((*x.shape[:-1], n), dtype) for n in net.sizes[1:])
 
     def C(params: Params, zeros: tuple[Array, ...]) -> tuple[Array, Any]:
-        z, a = [], [x]
-        for l, (W, b) in enumerate(params, start=1):
-            z.append(a[-1] @ W.T + b + zeros[l - 1])
-            a.append(net.sigma(l).sigma(z[-1]))
-        return batch_cost(net, params, z[-1], a[-1], y), (tuple(z), tuple(a))
+        (W, b), z, a = by_layer(params), {}, {0: x}
+        for l, zero in enumerate(zeros, start=1):
+            z[l] = a[l - 1] @ W[l].T + b[l] + zero
+            a[l] = net.sigma[l](z[l])
+        record = tuple(z.values()), tuple(a.values())
+        return mean_cost(net, params, z[L], a[L], y, m), record
 
     (cost, (z, a)), (gradients, delta) = jax.value_and_grad(C, argnums=(0, 1), has_aux=True)(
         params, zeros

@@ -13,9 +13,11 @@ from jaxtyping import Array, Float
 from scipy.special import ndtr
 
 from manual_bp.activations import ACTIVATIONS, Activation
-from manual_bp.backprop import Backprop
+from manual_bp.calls import check_call
+from manual_bp.checks import Problems, whole_number
 from manual_bp.costs import COSTS, Cost
-from manual_bp.network import Network, Params, check_call
+from manual_bp.network import Network, Params
+from manual_bp.record import Backprop, by_layer
 
 UNIT_ROUNDOFF = 2.0**-53
 COMPLEX_STEP = 1e-30  # squared, it is nothing beside 1
@@ -118,14 +120,13 @@ class _Forward:
         u, numbers = UNIT_ROUNDOFF, (lambda array: np.asarray(array, np.float64))
         self.net, self.y = net, np.atleast_2d(numbers(y))
         self.m = len(self.y)
-        self.W = {l: numbers(W) for l, (W, b) in enumerate(params, start=1)}
-        self.b = {l: numbers(b) for l, (W, b) in enumerate(params, start=1)}
+        self.W, self.b = by_layer([(numbers(W), numbers(b)) for W, b in params])
         self.z, self.a = {}, {0: np.atleast_2d(numbers(x))}
         self.slope = {}  # |σ′|, itself by moving z
         self.size = {}  # |W||a| + |b|, which the rounding of z is measured by
         self.z_error, self.a_error = {}, {0: np.zeros_like(self.a[0])}
         for l in net.layers:
-            activation, W, a = net.sigma(l), self.W[l], self.a[l - 1]
+            activation, W, a = net.sigma[l], self.W[l], self.a[l - 1]
             self.z[l] = z = a @ W.T + self.b[l]
             self.a[l] = a_next = _sigma(activation, z)
             self.slope[l] = _slope(activation, z)
@@ -144,7 +145,7 @@ class _Forward:
         """C of examples i whose zˡ is `z`; and the z of each layer from l on that has a kink."""
         at_kinks, L = [], self.net.depth
         for k in range(l, L + 1):
-            activation = self.net.sigma(k)
+            activation = self.net.sigma[k]
             if _built_in(activation) and activation.name in KINKED:
                 at_kinks.append((k, z))
             a = _sigma(activation, z)
@@ -299,8 +300,10 @@ def numerical_with_error(
         True
     """
     check_call(net, params, x, y)
-    if samples is not None and (not isinstance(samples, int) or samples < 1):
-        raise ValueError(f"samples: expected a positive integer or None, got {samples!r}")
+    problems = Problems()
+    if samples is not None:
+        whole_number("samples", samples, 1, problems)
+    problems.raise_all()
     f = _Forward(net, params, x, y)
     errors, rng = _Errors(f), np.random.default_rng(seed)
     every = np.arange(f.m)
@@ -383,7 +386,7 @@ def _partly(shape: tuple[int, ...], picked: np.ndarray, values: np.ndarray) -> n
 def _record(x: Any, C: Any, z: dict, a: dict, derivatives: dict[str, list[Any]]) -> Backprop:
     rows = (lambda of: tuple(array[0] for array in of)) if x.ndim == 1 else tuple
     return Backprop(
-        cost=np.asarray(C),  # type: ignore[arg-type]  # NumPy's arrays throughout
+        cost=np.asarray(C),
         z=rows(z.values()),
         a=rows(a.values()),
         delta=rows(derivatives["delta"]),

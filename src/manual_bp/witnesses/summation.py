@@ -12,20 +12,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from manual_bp.activations import ACTIVATIONS, Activation
-from manual_bp.backprop import Backprop
+from manual_bp.calls import check_call
 from manual_bp.costs import COSTS, Cost
-from manual_bp.network import Network, Params, check_call
+from manual_bp.network import Network, Params
+from manual_bp.record import Backprop, by_layer
 
 Number = Any  # float, Fraction, a SymPy expression: whatever adds, multiplies and divides
-Row = Sequence[Number]
+Vector = Sequence[Number]
 
 
-class Arithmetic(NamedTuple):
+class Numbers(NamedTuple):
     """What the equations need of a kind of number, beyond + − × ÷ and, at a kink, comparison."""
 
     number: Callable[[float], Number]  # a constant, as such a number
     sum: Callable[[list[Number]], Number]
-    greatest: Callable[[Row], Number]  # of the z that a softmax subtracts; 0 does for symbols
+    greatest: Callable[[Vector], Number]  # of the z that a softmax subtracts; 0 does for symbols
     pi: Number
     sqrt: Callable[[Number], Number]
     exp: Callable[[Number], Number]
@@ -42,7 +43,7 @@ def _sigmoid(z: float) -> float:
     return (1 if z >= 0 else e) / (1 + e)
 
 
-FLOATS = Arithmetic(
+PYTHON_FLOATS = Numbers(
     number=float,
     sum=math.fsum,
     greatest=max,
@@ -59,22 +60,22 @@ FLOATS = Arithmetic(
 
 # ── σ and σ′, of one number z ────────────────────────────────────────────────────────────────────
 
-OfOneNumber = Callable[[Number, Arithmetic], Number]
+OfOneNumber = Callable[[Number, Numbers], Number]
 
 
-def _gelu_prime(z: Number, on: Arithmetic) -> Number:
+def _gelu_prime(z: Number, on: Numbers) -> Number:
     return on.normal_cdf(z) + z * on.exp(-z * z / 2) / on.sqrt(2 * on.pi)
 
 
-def _twice_u(z: Number, on: Arithmetic) -> Number:
+def _twice_u(z: Number, on: Numbers) -> Number:
     return 2 * on.sqrt(2 / on.pi) * (z + on.number(44715) / 10**6 * z * z * z)
 
 
-def _gelu_tanh(z: Number, on: Arithmetic) -> Number:
+def _gelu_tanh(z: Number, on: Numbers) -> Number:
     return z * on.sigmoid(_twice_u(z, on))  # ½(1 + tanh u) = sigmoid(2u)
 
 
-def _gelu_tanh_prime(z: Number, on: Arithmetic) -> Number:
+def _gelu_tanh_prime(z: Number, on: Numbers) -> Number:
     s, rest = on.sigmoid(_twice_u(z, on)), on.sigmoid(-_twice_u(z, on))
     twice_u_prime = 2 * on.sqrt(2 / on.pi) * (1 + on.number(134145) / 10**6 * z * z)
     return s + z * twice_u_prime * s * rest
@@ -106,7 +107,7 @@ SIGMA: dict[str, tuple[OfOneNumber, OfOneNumber]] = {
 }
 
 
-def _softmax(z: Row, on: Arithmetic) -> list[Number]:
+def _softmax(z: Vector, on: Numbers) -> list[Number]:
     shift = on.greatest(z)
     exp = [on.exp(z_j - shift) for z_j in z]
     return [exp_j / on.sum(exp) for exp_j in exp]
@@ -117,7 +118,7 @@ def _sigma(activation: Activation) -> tuple[OfOneNumber, OfOneNumber]:
     if ACTIVATIONS.get(activation.name) is activation:
         return SIGMA[activation.name]
 
-    def prime(z: Number, on: Arithmetic) -> float:
+    def prime(z: Number, on: Numbers) -> float:
         of = z if activation.of == "z" else _of_user(activation.sigma, z)
         return _of_user(activation.sigma_prime, of)
 
@@ -135,7 +136,7 @@ def _of_user(function: Any, *arguments: Any) -> Any:
 # ── C and δᴸ, of one example ─────────────────────────────────────────────────────────────────────
 
 
-def _example_cost(cost: Cost, z: Row, a: Row, y: Row, on: Arithmetic) -> Number:
+def _example_cost(cost: Cost, z: Vector, a: Vector, y: Vector, on: Numbers) -> Number:
     if COSTS.get(cost.name) is not cost:
         return _of_user(cost.value, z if cost.of == "z" else a, y)
     if cost.name == "cross_entropy":
@@ -152,8 +153,8 @@ def _example_cost(cost: Cost, z: Row, a: Row, y: Row, on: Arithmetic) -> Number:
     return on.sum([(a_j - y_j) * (a_j - y_j) for a_j, y_j in zip(a, y, strict=True)]) / 2
 
 
-def _output_delta(net: Network, z: Row, a: Row, y: Row, on: Arithmetic) -> list[Number]:
-    J, cost, activation = range(len(z)), net.cost, net.sigma(net.depth)
+def _output_delta(net: Network, z: Vector, a: Vector, y: Vector, on: Numbers) -> list[Number]:
+    J, cost, activation = range(len(z)), net.cost, net.sigma[net.depth]
     if COSTS.get(cost.name) is not cost:
         if cost.delta is not None:
             return _of_user(cost.delta, a, y)
@@ -175,14 +176,14 @@ def _output_delta(net: Network, z: Row, a: Row, y: Row, on: Arithmetic) -> list[
 
 def node_by_node(
     net: Network,
-    params: Sequence[tuple[Sequence[Row], Row]],
-    x: Sequence[Row],
-    y: Sequence[Row],
-    on: Arithmetic = FLOATS,
+    params: Sequence[tuple[Sequence[Vector], Vector]],
+    x: Sequence[Vector],
+    y: Sequence[Vector],
+    on: Numbers = PYTHON_FLOATS,
 ) -> Backprop:
     """`summation` on nested lists of any kind of number, for a batch; gives nested lists."""
     L, m, n = net.depth, len(x), {l: range(size) for l, size in enumerate(net.sizes)}
-    W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
+    W, b = by_layer(params)
     M, l2 = range(m), on.number(net.l2)
 
     z, a = {}, {0: x}
@@ -192,16 +193,16 @@ def node_by_node(
             [on.sum([*(W[l][j][k] * a[l - 1][i][k] for k in n[l - 1]), b[l][j]]) for j in n[l]]
             for i in M
         ]
-        if net.sigma(l) is ACTIVATIONS["softmax"]:
+        if net.sigma[l] is ACTIVATIONS["softmax"]:
             a[l] = [_softmax(z[l][i], on) for i in M]
         else:
-            sigma, _ = _sigma(net.sigma(l))
+            sigma, _ = _sigma(net.sigma[l])
             a[l] = [[sigma(z[l][i][j], on) for j in n[l]] for i in M]
 
     # δⱼ = ∂C/∂aⱼ σ′(zⱼ), then δₖ = Σⱼ Wⱼₖ δⱼ σ′(zₖ) of the layer before
     delta = {L: [[d / m for d in _output_delta(net, z[L][i], a[L][i], y[i], on)] for i in M]}
     for l in range(L - 1, 0, -1):
-        _, sigma_prime = _sigma(net.sigma(l))
+        _, sigma_prime = _sigma(net.sigma[l])
         delta[l] = [
             [
                 on.sum([W[l + 1][j][k] * delta[l + 1][i][j] for j in n[l + 1]])
@@ -231,8 +232,7 @@ def node_by_node(
     C = on.sum([_example_cost(net.cost, z[L][i], a[L][i], y[i], on) for i in M]) / m
     if net.l2:
         C += l2 / 2 * on.sum([w * w for l in net.layers for row in W[l] for w in row])
-    records = (z, a, dict(sorted(delta.items())), dW, db)
-    return Backprop(C, *(tuple(of.values()) for of in records))  # type: ignore[arg-type]  # lists
+    return Backprop.from_layers(C, z, a, delta, dW, db)
 
 
 def summation(
