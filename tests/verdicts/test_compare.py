@@ -18,6 +18,9 @@ from manual_bp import (
     numerical,
     summation,
 )
+from manual_bp.diagnosis.mistakes import Mistake
+from manual_bp.diagnosis.planting import backprop_with
+from manual_bp.record import Place, places
 
 M = 7
 NET = Network((3, 5, 4, 2), ("tanh", "silu", "softmax"), "cross_entropy", l2=0.1)
@@ -44,16 +47,11 @@ def disagreeing(agreement):
 
 def replaced(record, quantity, layer, array):
     """The record with one array changed."""
-    if quantity == "cost":
-        return record._replace(cost=array)
-    arrays = list(getattr(record, quantity))
-    arrays[layer - (quantity != "a")] = array
-    return record._replace(**{quantity: tuple(arrays)})
+    return record.replaced(Place("", quantity, layer), array)
 
 
 def taken(record, quantity, layer):
-    array = getattr(record, quantity)
-    return array if quantity == "cost" else array[layer - (quantity != "a")]
+    return record.at(Place("", quantity, layer))
 
 
 # ── agrees ───────────────────────────────────────────────────────────────────────────────────────
@@ -129,50 +127,27 @@ def test_end_to_end_differences_are_those_of_the_two_records(right):
 # ── disagrees: one mistake, one row ──────────────────────────────────────────────────────────────
 
 
-def by_hand(net, params, x, y, mistake=lambda quantity, layer, value: value, of="a"):
-    """A backward pass in NumPy; `mistake` may replace each result before it is used on.
+def of_z(sigma):
+    """The same activation, with σ′ as a function of z."""
+    if sigma.of == "z" or sigma.name == "softmax":
+        return sigma
+    slope = jax.vmap(jax.vmap(jax.grad(sigma.sigma)))
+    return Activation(sigma.name, sigma.sigma, slope, "z")
 
-    σ′ is had from a, or where `of` says so from z.
+
+def scaled_at(net, case, place, of):
+    """A backward pass with one array a quarter too large, and what follows from that.
+
+    σ′ is had from a, or where `of` says so from z; then BP1 too goes by a new σ(zᴸ).
     """
-    params, x, y = jax.tree.map(np.asarray, (params, x, y))
-    L, m, found = net.depth, x.shape[0], {}
-
-    def step(quantity, layer, value):
-        found[quantity, layer] = np.asarray(mistake(quantity, layer, np.asarray(value)))
-        return found[quantity, layer]
-
-    def prime(l):
-        sigma = net.sigma(l)
-        if of == "z" or sigma.of == "z":
-            _, pull = jax.vjp(sigma.sigma, jnp.asarray(z[l]))
-            return np.asarray(pull(jnp.ones_like(z[l]))[0])
-        return np.asarray(sigma.sigma_prime(a[l]))
-
-    z, a = {}, {0: step("a", 0, x)}
-    for l, (W, b) in enumerate(params, start=1):
-        z[l] = step("z", l, a[l - 1] @ W.T + b)
-        a[l] = step("a", l, net.sigma(l).sigma(jnp.asarray(z[l])))
-    penalty = net.l2 / 2 * sum((W**2).sum() for W, _ in params)
-    out = a[L] if of == "a" else np.asarray(net.sigma(L).sigma(jnp.asarray(z[L])))
-    step("cost", L, np.float32(net.cost.mean(jnp.asarray(z[L]), jnp.asarray(a[L]), y) + penalty))
-    if net.cost.delta is not None:
-        delta = net.cost.delta(out, y) / m
-    else:
-        delta = net.cost.gradient(out, y) / m * prime(L)
-    for l in range(L, 0, -1):
-        if l < L:
-            delta = (delta @ params[l].W) * prime(l)
-        delta = step("delta", l, delta)
-        step("db", l, delta.sum(axis=0))
-        step("dW", l, delta.T @ a[l - 1] + np.float32(net.l2) * params[l - 1].W)
-    layers = range(1, L + 1)
-    return Backprop(
-        found["cost", L],
-        *(
-            tuple(found[quantity, l] for l in ([0, *layers] if quantity == "a" else layers))
-            for quantity in ("z", "a", "delta", "dW", "db")
-        ),
-    )
+    mistake = Mistake("scaled", (place.kind,), "", "", lambda g: g.right * np.float32(1.25))
+    if of == "z":
+        net = Network(net.sizes, tuple(map(of_z, net.activations)), net.cost, net.l2)
+    wrong = backprop_with(net, *case, {place: mistake})
+    if of == "z" and (place.quantity, place.layer) == ("a", net.depth):
+        right = backprop_with(net, *case, {})
+        wrong = wrong._replace(delta=right.delta, dW=right.dW, db=right.db)
+    return jax.tree.map(np.asarray, wrong)
 
 
 QUADRATIC = Network((3, 5, 4, 2), ("sigmoid", "relu", "tanh"), "quadratic")
@@ -185,15 +160,11 @@ CASCADES = {
 @pytest.mark.parametrize("of", ["a", "z"])
 @pytest.mark.parametrize(("net", "case"), CASCADES.values(), ids=CASCADES)
 def test_one_mistake_is_one_row_whatever_follows_from_it(net, case, of):
-    agreement = compare(net, *case, subject=lambda *call: by_hand(*call, of=of))
+    agreement = compare(net, *case)
     assert agreement.ok, str(agreement)
-    for place in verdicts(agreement):
-
-        def mistake(quantity, layer, value, place=place):
-            return value * np.float32(1.25) if (quantity, layer) == place else value
-
-        wrong = compare(net, *case, subject=lambda *call: by_hand(*call, mistake, of))
-        assert disagreeing(wrong) == [place], str(wrong)
+    for place in places(net):
+        wrong = compare(net, *case, subject=scaled_at(net, case, place, of))
+        assert disagreeing(wrong) == [(place.quantity, place.layer)], str(wrong)
         assert not wrong.ok
         assert "nonfinite" not in verdicts(wrong).values()
 
@@ -333,7 +304,7 @@ def test_nan_in_the_witness(right):
 
 
 def test_gradients_alone_are_judged(right):
-    record = Backprop(None, None, None, None, right.dW, right.db)
+    record = Backprop(dW=right.dW, db=right.db)
     agreement = compare(NET, *CASE, subject=record)
     assert agreement.ok, str(agreement)
     for (quantity, _), row in rows_of(agreement).items():
@@ -365,7 +336,7 @@ def test_one_array_not_given(right):
 
 
 def test_a_record_that_gives_nothing_is_not_ok():
-    nothing = Backprop(None, None, None, None, None, None)
+    nothing = Backprop()
     agreement = compare(NET, *CASE, subject=nothing)
     assert not agreement.ok
     assert agreement.values == 0
@@ -439,7 +410,7 @@ def test_what_is_masked_is_not_told(right):
         assert row.verdict == "agrees"
         assert np.isfinite([row.max_abs, row.max_rel, row.max_ulp]).all()
         assert (row.values, row.note) == (
-            (14, "1 values not told") if "subject" in roles else (15, "")
+            (14, "1 value not given") if "subject" in roles else (15, "")
         )
     dW.mask[0, 0] = True
     dW.data[3, 2] *= 2

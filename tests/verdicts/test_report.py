@@ -13,8 +13,8 @@ import pytest
 
 from helpers import random_case
 from manual_bp import Activation, Agreement, Network, Row, backprop, compare
-from manual_bp.verification import report
-from manual_bp.verification.agreement import VERDICTS, Worst
+from manual_bp.verdicts import report
+from manual_bp.verdicts.rows import VERDICTS, Worst
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "agreement.schema.json").read_text())
 NET = Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
@@ -24,9 +24,18 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 def row(equation="BP2", quantity="delta", layer=3, **changes):
     right = Row(
-        equation, quantity, layer, (32, 16), 1e-7, 1e-6, 3.0, None, 0.25,
-        Worst((4, 0), 0.0125, 0.0125), "agrees", 512, 0, 0,
-    )  # fmt: skip
+        equation=equation,
+        quantity=quantity,
+        layer=layer,
+        shape=(32, 16),
+        verdict="agrees",
+        bound_ratio=0.25,
+        worst=Worst((4, 0), 0.0125, 0.0125),
+        max_abs=1e-7,
+        max_rel=1e-6,
+        max_ulp=3.0,
+        values=512,
+    )
     return replace(right, **changes)
 
 
@@ -83,7 +92,7 @@ def test_a_table_line_a_row(agreements):
         assert max(map(len, lines)) <= 100
         first = next(i for i, line in enumerate(lines) if line.lstrip().startswith("shape"))
         for line, told in zip(lines[first + 1 :], agreement.rows, strict=False):
-            assert report.symbol(told.quantity, told.layer) in line
+            assert told.place.symbol in line
             assert line.endswith(told.verdict)
         assert lines[0] == f"{agreement.network}: {agreement.subject} against {agreement.witness}"
         assert agreement.arithmetic in lines[1]
@@ -97,7 +106,7 @@ def test_no_control_characters_without_colour(agreements):
 
 def test_colour_where_asked_for_and_of_verdicts_alone(agreements):
     for agreement in agreements:
-        coloured = report.text(agreement, colour=True)
+        coloured = agreement.text(colour=True)
         found = re.findall(r"\x1b\[([\d;]+)m(\w+)\x1b\[0m", coloured)
         assert [verdict for _, verdict in found] == [r.verdict for r in agreement.rows]
         assert re.sub(r"\x1b\[[\d;]+m", "", coloured) == str(agreement)
@@ -123,15 +132,15 @@ def test_the_sentence_tells_equation_layer_index_got_expected_and_bounds():
         worst=Worst((4, 0), 0.5, 0.012500001), bound_ratio=1234.5, verdict="disagrees", wrong=3
     )
     assert report.sentence(told) == (
-        "BP2 at layer 3: δ³[4, 0] is 0.5, expected 0.012500001 from its own inputs: 1,234 bounds "
-        "off (3 of 512 values are wrong)."
+        "BP2 at layer 3: δ³[4, 0] is 0.5, expected 0.012500001 from its own inputs. They differ by "
+        "1,234 times what rounding allows (3 of 512 values are wrong)."
     )
     cost = row(
         "cost", "cost", 2, shape=(), worst=Worst((), 2.0, 1.0), bound_ratio=1.5,
         verdict="disagrees", values=1, wrong=1,
     )  # fmt: skip
     assert report.sentence(cost).startswith(
-        "the cost: C is 2, expected 1 from its own inputs: 1.5 b"
+        "the cost: C is 2, expected 1 from its own inputs. They differ by 1.5 times what"
     )
     nan = row(worst=Worst((4, 0), np.nan, 1.0), bound_ratio=np.nan, verdict="nonfinite", wrong=1)
     assert report.sentence(nan) == "BP2 at layer 3: δ³[4, 0] is nan, expected 1: NaN or Inf."
@@ -143,23 +152,11 @@ def test_totals():
     one = agreement_of(
         row(), row(verdict="disagrees", wrong=12, bound_ratio=99.0), row(undecided=2)
     )
-    assert report.totals(one) == (
+    assert report.totals(one.rows) == (
         "1,536 values compared, 1,524 within their bound, 2 of them too small beside rounding to "
-        "decide; the worst is 99 bounds off. Rows: agrees 2, disagrees 1."
+        "decide. The worst one differs by 99 times what rounding allows. Rows: agrees 2, "
+        "disagrees 1."
     )
-
-
-@pytest.mark.parametrize(
-    ("ratio", "words"),
-    [
-        (0.0, "0 bounds"),
-        (0.254, "0.25 bounds"),
-        (12345.6, "12,346 bounds"),
-        (np.inf, "infinitely many bounds"),
-    ],
-)
-def test_bounds(ratio, words):
-    assert report.bounds(ratio) == words
 
 
 def test_notes_that_say_the_same_are_told_once():

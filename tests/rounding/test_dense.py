@@ -13,17 +13,16 @@ from hypothesis import strategies as st
 
 from helpers import DTYPES, ELEMENTWISE, HEADS, random_case
 from manual_bp import Activation, Backprop, Cost, Network, backprop, compare, summation
-from manual_bp.verification.equations import (
-    FLOAT64_ROUNDOFF,
-    Evidence,
-    Known,
-    arithmetic_of,
-    derivative,
-    equations,
-    input_sum,
-    no_evidence,
+from manual_bp.record import by_layer
+from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, arithmetic_of
+from manual_bp.rounding.dense import (
+    Uncertain,
+    activation_bound,
+    derivative_bound,
+    weighted_input_bound,
 )
-from manual_bp.verification.equations import activation as judge_activation
+from manual_bp.verdicts.judge import judge
+from manual_bp.verdicts.subject import Shown
 
 SIZES, M = (3, 5, 4, 2), 7
 BITS = {
@@ -40,29 +39,19 @@ def wide(tree):
 
 def judged(net, case, arithmetic, record=None):
     """Every equation, on the record's own inputs, or on the truth of those before it."""
-    nothing = no_evidence(net)
     with jax.enable_x64(True):
-        own = Evidence(nothing if record is None else wide(record), nothing, nothing)
-        return list(equations(net, arithmetic, *wide(case), own))
+        own = {} if record is None else {place: Shown(wide(a)) for place, a in record.items()}
+        return judge(net, arithmetic, *wide(case), own)
 
 
 def numpy_arithmetic(dtype):
     return arithmetic_of(dtype, precision=None, platform="numpy")
 
 
-def record_of(net, values):
-    """A record from {(quantity, layer): array}."""
-
-    def of(quantity, first=1):
-        return tuple(values[quantity, l] for l in range(first, net.depth + 1))
-
-    return Backprop(values["cost", net.depth], of("z"), of("a", 0), of("delta"), of("dW"), of("db"))
-
-
 def true_record(net, case, dtype):
-    """What is exactly right in float64, quantity by quantity."""
+    """What is exactly right in float64, by place."""
     found = judged(net, case, numpy_arithmetic(dtype))
-    return {(e.quantity, e.layer): np.asarray(e.truth) for e in found}
+    return {one.place: one.truth for one in found}
 
 
 def ratio(equation, got):
@@ -99,11 +88,10 @@ TWO = {
 def test_a_value_just_inside_its_bound_agrees_and_one_just_outside_does_not(net, dtype, x64):
     case = random_case(net, M, seed=1, dtype=dtype)
     values = true_record(net, case, dtype)
-    right = record_of(net, values)
+    right = Backprop.from_places(values, net)
     rng = np.random.default_rng(0)
     for equation in judged(net, case, numpy_arithmetic(dtype), right):
-        name = (equation.quantity, equation.layer)
-        truth, bound = np.asarray(equation.truth), np.asarray(equation.bound)
+        name, truth, bound = equation.place, equation.truth, equation.bound
         index = tuple(rng.integers(size) for size in truth.shape)
         sign = rng.choice([-1, 1])
         # A float64 record of float32 or bfloat16 parameters is judged by their arithmetic, so the
@@ -120,8 +108,9 @@ def test_a_value_just_inside_its_bound_agrees_and_one_just_outside_does_not(net,
         for value, wrong in ((inside, 0), (outside, 1)):
             changed = truth.copy()
             changed[index] = value
-            agreement = compare(net, *case, subject=record_of(net, values | {name: changed}))
-            row = next(r for r in agreement.rows if (r.quantity, r.layer) == name)
+            wrong_record = Backprop.from_places(values | {name: changed}, net)
+            agreement = compare(net, *case, subject=wrong_record)
+            row = next(r for r in agreement.rows if r.place == name)
             assert row.wrong == wrong, (name, row)
             assert (row.verdict == "disagrees") == bool(wrong), (name, row)
             if wrong:
@@ -135,8 +124,9 @@ def test_the_input_has_to_be_the_input(x64):
     net = TWO["quadratic"]
     case = random_case(net, M, seed=1, dtype="float32")
     values = true_record(net, case, "float32")
-    values["a", 0] = np.nextafter(values["a", 0].astype(np.float32), np.float32(9))
-    rows = compare(net, *case, subject=record_of(net, values)).rows
+    (x,) = (place for place in values if place.kind == "x")
+    values[x] = np.nextafter(values[x].astype(np.float32), np.float32(9))
+    rows = compare(net, *case, subject=Backprop.from_places(values, net)).rows
     assert (rows[0].quantity, rows[0].layer, rows[0].verdict) == ("a", 0, "disagrees")
     assert rows[0].wrong == case[1].size
 
@@ -301,21 +291,19 @@ def other_routes(net, case, dtype, order, route):
     def one_of(formulas):
         return formulas[next(route) % len(formulas)]
 
-    W = {l: layer.W for l, layer in enumerate(params, start=1)}
-    z, a, found = {}, {0: x}, {("a", 0): x}
-    for l, layer in enumerate(params, start=1):
-        z[l] = dot(a[l - 1], layer.W.T, order, plus=layer.b)
-        sigma = net.sigma(l).name
+    (W, b), z, a, deltas, dW, db = by_layer(params), {}, {0: x}, {}, {}, {}
+    for l in net.layers:
+        z[l] = dot(a[l - 1], W[l].T, order, plus=b[l])
+        sigma = net.sigma[l].name
         a[l] = softmax(z[l], order) if sigma == "softmax" else one_of(ROUTES[sigma][0])(z[l], c)
-        found |= {("z", l): z[l], ("a", l): a[l]}
 
     if net.cost.name == "quadratic":
         each = fold(square(a[L] - y).T, order) * c(0.5)
         g = (a[L] - y) / c(m)
-        if net.sigma(L).name == "softmax":
+        if net.sigma[L].name == "softmax":
             delta = a[L] * (g - fold((g * a[L]).T, order)[:, None])
         else:
-            delta = g * one_of(ROUTES[net.sigma(L).name][1])(z[L], a[L], c)
+            delta = g * one_of(ROUTES[net.sigma[L].name][1])(z[L], a[L], c)
     elif net.cost.name == "cross_entropy":
         top = z[L].max(axis=1, keepdims=True)
         log_sum = np.log(fold(np.exp(z[L] - top).T, order))[:, None]
@@ -324,21 +312,22 @@ def other_routes(net, case, dtype, order, route):
     else:
         terms = np.maximum(z[L], c(0)) - z[L] * y + np.log1p(np.exp(-np.abs(z[L])))
         each, delta = fold(terms.T, order), (a[L] - y) * (c(1) / c(m))
-    found["cost", L] = fold(each, order) / c(m)
+    cost = fold(each, order) / c(m)
     if net.l2:
         squares = [fold(square(W[l]).ravel(), order) for l in W]
-        found["cost", L] = found["cost", L] + c(net.l2 / 2) * fold(np.stack(squares), order)
+        cost = cost + c(net.l2 / 2) * fold(np.stack(squares), order)
 
     for l in range(L, 0, -1):
         if l < L:
-            prime = one_of(ROUTES[net.sigma(l).name][1])(z[l], a[l], c)
+            prime = one_of(ROUTES[net.sigma[l].name][1])(z[l], a[l], c)
             delta = dot(delta, W[l + 1], order) * prime
-        found["delta", l] = delta
-        found["db", l] = fold(delta, order)
+        deltas[l] = delta
+        db[l] = fold(delta, order)
         penalty = c(net.l2) * W[l] if net.l2 else None
-        found["dW", l] = dot(delta.T, a[l - 1], order, plus=penalty)
-    assert {array.dtype for array in found.values()} == {np.dtype(scalar)}
-    return record_of(net, found)
+        dW[l] = dot(delta.T, a[l - 1], order, plus=penalty)
+    record = Backprop.from_layers(cost, z, a, deltas, dW, db)
+    assert {array.dtype for array in jax.tree.leaves(record)} == {np.dtype(scalar)}
+    return record
 
 
 # Each activation in a hidden layer, each pair of output and cost.
@@ -365,13 +354,10 @@ def scaled_case(net, m, seed, dtype, scale):
 def worst_ratio(net, case, dtype, order, route):
     with np.errstate(all="ignore"):
         record = other_routes(net, case, dtype, order, route)
-    found = {}
-    for equation in judged(net, case, numpy_arithmetic(dtype), record):
-        got = getattr(record, equation.quantity)
-        if equation.quantity != "cost":
-            got = got[equation.layer - (equation.quantity != "a")]
-        found[equation.quantity, equation.layer] = ratio(equation, got)
-    return found
+    return {
+        one.place: ratio(one, record.at(one.place))
+        for one in judged(net, case, numpy_arithmetic(dtype), record)
+    }
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -430,13 +416,13 @@ def test_compiled_sigma_is_within_its_bound_on_the_whole_line(name, dtype, x64):
     tails = np.geomspace(1e-9, 1e4, 500)
     z = np.concatenate([np.linspace(-10, 10, 4001), np.linspace(-120, 120, 4001), tails, -tails])
     z = jnp.asarray(z, dtype)
-    exact, ar = Known(z.astype(jnp.float64), None), numpy_arithmetic(dtype)
+    exact, ar = Uncertain(z.astype(jnp.float64)), numpy_arithmetic(dtype)
     ar = ar._replace(u=ar.u + FLOAT64_ROUNDOFF)  # as for all equations, the truth's own rounding
-    for f, judge in (
-        (sigma.sigma, judge_activation),
-        (lambda z: sigma.derivative(z, sigma.sigma(z)), derivative),
+    for f, bound_of in (
+        (sigma, activation_bound),
+        (lambda z: sigma.prime(z, sigma(z)), derivative_bound),
     ):
-        truth, bound = judge(ar, sigma, exact)
+        truth, bound, *_ = bound_of(ar, sigma, exact)
         off = np.abs(np.asarray(jax.jit(f)(z), np.float64) - truth)
         worst = np.argmax(off - bound)
         assert off[worst] <= bound[worst], (float(z[worst]), off[worst], bound[worst])
@@ -451,10 +437,12 @@ def test_one_term_left_out_shows(net):
     with jax.enable_x64(True):
         case = random_case(net, M, seed=3, dtype="float32")
     params, _, _ = jax.tree.map(lambda array: np.asarray(array, np.float64), case)
-    right = true_record(net, case, "float32")
+    truth = true_record(net, case, "float32")
+    record = Backprop.from_places(truth, net)
+    right = {(place.quantity, place.layer): array for place, array in truth.items()}
     found = {
-        (e.quantity, e.layer): e
-        for e in judged(net, case, numpy_arithmetic("float32"), record_of(net, right))
+        (one.place.quantity, one.place.layer): one
+        for one in judged(net, case, numpy_arithmetic("float32"), record)
     }
     z, a, delta = ({l: v for (q, l), v in right.items() if q == k} for k in ("z", "a", "delta"))
     for l, (W, b) in enumerate(params, start=1):
@@ -536,7 +524,7 @@ def test_factors_read_with_ten_bits_are_right_on_a_gpu_at_default_precision_alon
     with jax.enable_x64(True):
         for precision in ("default", "highest"):
             ar = arithmetic_of("float32", precision=precision, platform="gpu")
-            z, bound = input_sum(ar, *wide((W, np.zeros(8))), Known(wide(a), None))
+            z, bound, _ = weighted_input_bound(ar, *wide((W, np.zeros(8))), Uncertain(wide(a)))
             ratios[precision] = np.max(np.abs(got - np.asarray(z)) / np.asarray(bound))
     assert ratios["default"] <= 1
     assert ratios["highest"] > 10
@@ -554,13 +542,13 @@ def test_an_uncertain_z_moves_a_and_sigma_prime_no_farther_than_the_bound_says(n
         v.ravel() for v in np.meshgrid(np.linspace(-9, 9, 37), [0.1, 1.0, 6.0, 16.0])
     )
     with jax.enable_x64(True):
-        z = Known(jnp.asarray(middles[:, None]), jnp.asarray(errors[:, None]))
-        a, e_a = judge_activation(exact, sigma, z)
-        prime, e_prime = derivative(exact, sigma, z)
+        z = Uncertain(jnp.asarray(middles[:, None]), jnp.asarray(errors[:, None]))
+        a, e_a, _ = activation_bound(exact, sigma, z)
+        prime, e_prime = derivative_bound(exact, sigma, z)
         for t in np.linspace(-1, 1, 101):
-            moved = Known(z.value + t * z.error, None)
-            a_moved, own = judge_activation(exact, sigma, moved)
-            prime_moved, own_prime = derivative(exact, sigma, moved)
+            moved = Uncertain(z.value + t * z.error)
+            a_moved, own, _ = activation_bound(exact, sigma, moved)
+            prime_moved, own_prime = derivative_bound(exact, sigma, moved)
             # 1.05: between two of the points that are looked at, σ′ may go a little farther.
             assert (jnp.abs(a_moved - a) <= 1.05 * e_a + own).all(), (name, t)
             assert (jnp.abs(prime_moved - prime) <= 1.05 * e_prime + own_prime).all(), (name, t)
@@ -572,7 +560,7 @@ def test_no_bound_of_a_long_sum_in_a_short_format_is_a_false_alarm(x64):
     params, x, y = random_case(net, 3, seed=0, dtype="bfloat16")
     case = params, x.at[1].set(0), y
     record = jax.tree.map(np.asarray, backprop(net, *case))
-    for told in (record, Backprop(None, None, None, None, record.dW, record.db)):
+    for told in (record, Backprop(dW=record.dW, db=record.db)):
         agreement = compare(net, *case, subject=told, witness=summation)
         found = {row.verdict for row in agreement.rows}
         assert not {"disagrees", "nonfinite"} & found, str(agreement)

@@ -1,0 +1,1 @@
+"""How far rounding alone can take a right computation."""

@@ -1,0 +1,330 @@
+"""The truth of each equation of a dense layer, and how far rounding can take it from that.
+
+An equation asks: does this array follow from the arrays that it was computed from? Its truth is
+automatic differentiation of that one step in float64, not the formula of `backprop.py`. Its bound
+says, element by element, how far rounding alone can take a right computation from the truth.
+
+Every bound rests on one theorem. For a sum of n products computed in a format of unit roundoff u,
+in whatever order,
+
+    |fl(Σ aᵢbᵢ) − Σ aᵢbᵢ| ≤ γₙ Σ |aᵢ||bᵢ|,    γₙ = nu / (1 − nu),
+
+and on |fl(x ∘ y) − x ∘ y| ≤ u |x ∘ y| for a single operation ∘ (N. Higham, *Accuracy and Stability
+of Numerical Algorithms*, 2nd ed., 2002, §§ 2.2, 3.1, 3.5). An input that is itself uncertain by e
+(a quantity that the subject does not show, or one that it used before rounding it) adds what e can
+do through the equation's derivative.
+
+Each equation is a compiled program of its own: layers of one shape share it, and there is little
+to compile for a network that is new.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from manual_bp.activations import Activation, softmax
+from manual_bp.costs import Cost, binary_cross_entropy, cross_entropy, quadratic
+from manual_bp.network import Network, Params
+from manual_bp.rounding.arithmetic import Arithmetic
+
+
+class Uncertain(NamedTuple):
+    """An array to compute with, and how far it may be off (None: not at all)."""
+
+    value: Array
+    error: Array | None = None
+
+
+class Bounded(NamedTuple):
+    """What an equation must give, and how nearly.
+
+    Attributes:
+        truth: autodiff of this one step, in float64.
+        bound: the most that a right computation may differ, element by element.
+        otherwise: what would be as right, and its bound: σ′ may be had from the subject's own a,
+            where that is not σ of its own z (which is another equation's mistake). Or None.
+    """
+
+    truth: Array
+    bound: Array
+    otherwise: tuple[Array, Array] | None = None
+
+
+class OwnActivation(NamedTuple):
+    """The subject's own a of a layer, and the examples, as a column, where it is not σ(z)."""
+
+    a: Array | None
+    is_not_of_z: Array | bool
+
+
+@partial(jax.jit, static_argnums=(0,))
+def weighted_input_bound(ar: Arithmetic, W: Array, b: Array, a_prev: Uncertain) -> Bounded:
+    """zˡ = Wˡ aˡ⁻¹ + bˡ: the product's bound, the rounding of adding b, and |W| times a's error.
+
+    Or b is one more term of the product's sum: compilers start a sum of products with it.
+    """
+    product = a_prev.value @ W.T
+    z = product + b
+    spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
+    absolute = ar.absolute_product(a_prev.value, W.T)
+    terms = W.shape[1] + 1
+    bound = ar.of_product(absolute, product, terms, spread)
+    bound += (ar.gamma(terms) + ar.reading) * jnp.abs(b)
+    return Bounded(z, bound + ar.u * (jnp.abs(z) + bound))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def activation_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> Bounded:
+    """aˡ = σ(zˡ): σ's own rounding (see `Activation.rounding`), and what z's error does to it.
+
+    What underflows in σ may be a factor of z, as the logistic function is in silu(z).
+    """
+    a = sigma(z.value)
+    bound = ar.u * activation_rounding(sigma, z.value, a)[0] + (1 + jnp.abs(z.value)) * ar.tiny
+    return Bounded(a, bound + _spread(sigma.sigma, z, elementwise=sigma is not softmax))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def cost_bound(
+    ar: Arithmetic, net: Network, params: Params, z: Uncertain, a: Uncertain, y: Array
+) -> Bounded:
+    """C = mean of each example's cost, and the penalty: its rounding, γ of all sums, its input's.
+
+    A built-in cost's terms are all ≥ 0, so Σ|terms| is the cost itself; of a user's own that is
+    assumed.
+    """
+    m, n = y.shape
+    inputs = z if net.cost.of == "z" else a
+    value, slope = _value_and_slope(net.cost, inputs.value, y)
+    off = ar.u * cost_rounding(net.cost, z.value, a.value, y)[0] + n * ar.tiny
+    off += ar.gamma(n) * jnp.abs(value)
+    if inputs.error is not None:
+        off += (jnp.abs(slope) * inputs.error).sum(axis=-1)
+    size = jnp.abs(value) + off
+    truth = value.mean()
+    bound = off.mean() + (ar.gamma(m) + 3 * ar.u) * size.mean()
+    if net.l2:
+        weights = sum(W.size for W, b in params)
+        added = penalty(net.l2, params)
+        truth += added
+        # Each layer's sum may be stored before it is added to the others'.
+        bound += (ar.gamma(weights) + (4 + net.depth) * ar.u) * added + ar.u * jnp.abs(truth)
+    return Bounded(truth, bound)
+
+
+def penalty(l2: float, params: Params) -> Array:
+    """l2/2 · Σ‖W‖²."""
+    return jnp.asarray(l2 / 2 * sum(jnp.sum(W**2) for W, b in params))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def output_delta_bound(
+    ar: Arithmetic, cost: Cost, sigma: Activation, z: Uncertain, own: OwnActivation, y: Array
+) -> Bounded:
+    """BP1: the rounding of a and of ∇ₐC, carried through σ′ or, for softmax, its Jacobian.
+
+    Where σ′ cancels, δᴸ is a difference of a (times Σy) and y: a's error and four roundings of
+    each term. The other way to compute the same, ∇ₐC ⊙ σ′, has terms of the same size.
+    """
+    m, n = y.shape
+
+    def C(z: Array) -> Array:
+        return cost.mean(z, sigma(z), y, m)
+
+    truth = jax.grad(C)(z.value)
+    a_of_z, e_a, _ = activation_bound(ar, sigma, z)
+    g, through = jax.jvp(lambda a: cost.slope(a, y), (a_of_z,), (e_a,))
+    e_g = ar.u * cost_rounding(cost, z.value, a_of_z, y)[1] + jnp.abs(through)
+    if cost.delta is not None:
+        bound = e_g + ar.gamma(n) * jnp.abs(a_of_z) * _total(y)
+    elif sigma is softmax:
+        size = jnp.abs(g) + (a_of_z * jnp.abs(g)).sum(axis=-1, keepdims=True)
+        inner = (e_a * jnp.abs(g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
+        bound = e_a * size + a_of_z * (e_g + inner)
+        bound += (ar.gamma(n) + 4 * ar.u) * a_of_z * size
+    else:
+        prime, e_prime = derivative_bound(ar, sigma, z)
+        bound = (jnp.abs(prime) + e_prime) * e_g + jnp.abs(g) * e_prime
+        bound += 3 * ar.u * jnp.abs(g * prime)
+    bound = bound / m + 2 * ar.u * jnp.abs(truth) + (1 + 1 / m) * ar.tiny
+    if own.a is None:
+        return Bounded(truth, bound)
+    value, slack = _from_own_a(ar, cost, sigma, z, own.a, y)
+    return Bounded(truth, bound, _where(own.is_not_of_z, (value, slack), (truth, bound)))
+
+
+def _where(
+    chosen: Array | bool, one: tuple[Array, Array], other: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    return jnp.where(chosen, one[0], other[0]), jnp.where(chosen, one[1], other[1])
+
+
+def _from_own_a(
+    ar: Arithmetic, cost: Cost, sigma: Activation, z: Uncertain, a: Array, y: Array
+) -> tuple[Array, Array]:
+    """BP1 from the subject's own a: some sixteen roundings of each term."""
+    m, n = y.shape
+    terms = jnp.abs(a) * _total(y) + jnp.abs(a) + jnp.abs(y)
+    value, size = cost.slope(a, y) / m, terms / m
+    if cost.delta is None:
+        value = sigma.pull_back(value, z.value, a)
+        if sigma is softmax:
+            size = jnp.abs(a) * (size + (jnp.abs(a) * size).sum(axis=-1, keepdims=True))
+        else:
+            size = size * (1 + a * a + jnp.abs(sigma.prime(z.value, a)))
+    return value, (ar.gamma(n) + 16 * ar.u) * (size + jnp.abs(value)) + 2 * ar.tiny
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def hidden_delta_bound(
+    ar: Arithmetic,
+    sigma: Activation,
+    W_next: Array,
+    delta_next: Uncertain,
+    z: Uncertain,
+    own: OwnActivation,
+) -> Bounded:
+    """BP2: with P = (Wˡ⁺¹)ᵀδˡ⁺¹, P's bound times |σ′|, |P| times σ′'s, and one rounding more."""
+    _, pull = jax.vjp(lambda a: a @ W_next.T, jnp.zeros_like(z.value))
+    (P,) = pull(delta_next.value)
+    S = ar.absolute_product(delta_next.value, W_next)
+    spread = 0.0 if delta_next.error is None else delta_next.error @ jnp.abs(W_next)
+    e_P = ar.of_product(S, P, W_next.shape[0], spread)
+    _, pull = jax.vjp(sigma.sigma, z.value)
+    (truth,) = pull(P)
+    prime, e_prime = derivative_bound(ar, sigma, z)
+    bound = (jnp.abs(prime) + e_prime) * e_P + jnp.abs(P) * e_prime
+    bound += 2 * ar.u * (jnp.abs(truth) + bound) + ar.tiny
+    if sigma.of != "a" or own.a is None:
+        return Bounded(truth, bound)
+    prime, e_prime = sigma.sigma_prime(own.a), 16 * ar.u * (1 + own.a * own.a)
+    slack = (jnp.abs(prime) + e_prime) * e_P + jnp.abs(P) * e_prime
+    slack += 2 * ar.u * jnp.abs(P * prime) + ar.tiny
+    return Bounded(truth, bound, _where(own.is_not_of_z, (P * prime, slack), (truth, bound)))
+
+
+@partial(jax.jit, static_argnums=(0,))
+def bias_gradient_bound(ar: Arithmetic, delta: Uncertain) -> Bounded:
+    """BP3: a sum of m numbers, γₘ Σ|δ|, stored once."""
+    m, n = delta.value.shape
+    _, pull = jax.vjp(lambda b: jnp.broadcast_to(b, (m, n)), jnp.zeros(n))
+    (truth,) = pull(delta.value)
+    spread = 0.0 if delta.error is None else delta.error.sum(axis=0)
+    bound = spread + ar.gamma(m) * (jnp.abs(delta.value).sum(axis=0) + spread)
+    return Bounded(truth, bound + ar.u * (jnp.abs(truth) + bound) + m * ar.tiny)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def weight_gradient_bound(
+    ar: Arithmetic, l2: float, W: Array, delta: Uncertain, a_prev: Uncertain
+) -> Bounded:
+    """BP4: a product of length m, and the penalty's two roundings and its place in the sum."""
+    m = delta.value.shape[0]
+    _, pull = jax.vjp(lambda W: a_prev.value @ W.T, W)
+    (product,) = pull(delta.value)
+    size_delta, size_a = jnp.abs(delta.value), jnp.abs(a_prev.value)
+    absolute = ar.absolute_product(delta.value.T, a_prev.value)
+    spread: Array | float = 0.0
+    if delta.error is not None:
+        spread += delta.error.T @ size_a
+        size_delta += delta.error
+    if a_prev.error is not None:
+        spread += size_delta.T @ a_prev.error
+    terms = m + 1 if l2 else m
+    bound = ar.of_product(absolute, product, terms, spread)
+    truth = product
+    if l2:
+        truth += jax.grad(lambda W: l2 / 2 * jnp.sum(W**2))(W)
+        bound += (ar.gamma(terms) + 4 * ar.u) * l2 * jnp.abs(W)
+        bound += ar.u * (jnp.abs(truth) + bound) + ar.tiny
+    return Bounded(truth, bound)
+
+
+@jax.jit
+def differs(own: Uncertain, right: Bounded) -> Array:
+    """The examples, as a column, with a value outside of its bound."""
+    bound = right.bound if own.error is None else right.bound + own.error
+    return (jnp.abs(own.value - right.truth) > bound).any(axis=-1, keepdims=True)
+
+
+def derivative_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> tuple[Array, Array]:
+    """σ′(z) by autodiff, and how far a right σ′ in this arithmetic may be from it."""
+    prime = partial(_slope_of, sigma)
+    off = ar.u * activation_rounding(sigma, z.value, sigma(z.value))[1]
+    off += (1 + jnp.abs(z.value)) * ar.tiny
+    return prime(z.value), off + _spread(prime, z)
+
+
+def _slope_of(sigma: Activation, z: Array) -> Array:
+    """σ′(z) by autodiff."""
+    _, pull = jax.vjp(sigma.sigma, z)
+    return pull(jnp.ones_like(z))[0]
+
+
+def activation_rounding(sigma: Activation, z: Array, a: Array) -> tuple[Array, Array]:
+    """The rounding errors of σ and σ′ in unit roundoffs: those stated, or those assumed."""
+    if sigma.rounding is not None:
+        return sigma.rounding(z, a)
+    slope, bend = jax.jvp(partial(_slope_of, sigma), (z,), (z,))
+    e_a = 8 * jnp.maximum(jnp.abs(a), jnp.abs(z * slope))
+    return e_a, 8 * jnp.maximum(jnp.maximum(1, jnp.abs(slope)), jnp.abs(bend))
+
+
+def cost_rounding(cost: Cost, z: Array, a: Array, y: Array) -> tuple[Array, Array]:
+    """The rounding errors of an example's cost, and of its ∇ₐC or δᴸ, in unit roundoffs.
+
+    Sums over the outputs not counted. Of a user's own cost it is assumed that its terms do not
+    cancel, and that value and gradient are within 8 units of what their inputs' last place does.
+    """
+    if cost is quadratic:
+        return 4 * cost.value(a, y), 2 * jnp.abs(a - y)
+    if cost is cross_entropy:
+        # log aⱼ = zⱼ − max z − log Σ: each difference rounded, and exp passes its error on.
+        top = z.max(axis=-1, keepdims=True)
+        passed_on = (a * (top - z)).sum(axis=-1, keepdims=True) + z.shape[-1]
+        each = 8 + 2 * (jnp.abs(z) + jnp.abs(top)) + passed_on
+        return (jnp.abs(y) * each).sum(axis=-1), 4 * (a * _total(y) + jnp.abs(y))
+    if cost is binary_cross_entropy:
+        each = 8 * (1 + jnp.abs(z))
+        return each.sum(axis=-1), 4 * (a + jnp.abs(y))
+    inputs = z if cost.of == "z" else a
+    value, slope = _value_and_slope(cost, inputs, y)
+    off = 8 * (jnp.abs(value) + jnp.abs(slope * inputs).sum(axis=-1))
+    result, change = jax.jvp(lambda a: cost.slope(a, y), (a,), (a,))
+    return off, 8 * (jnp.abs(result) + jnp.abs(change))
+
+
+def _value_and_slope(cost: Cost, inputs: Array, y: Array) -> tuple[Array, Array]:
+    value, pull = jax.vjp(lambda v: cost.value(v, y), inputs)
+    return value, pull(jnp.ones_like(value))[0]
+
+
+def _total(y: Array) -> Array:
+    return jnp.abs(y).sum(axis=-1, keepdims=True)
+
+
+def _spread(f: Callable[[Array], Array], z: Uncertain, elementwise: bool = True) -> Array | float:
+    """How far f(z) may move when z does by its error, or softmax's Jacobian's reach.
+
+    Far from 0 f is monotone, and both ends tell. Near 0 so do steps of ¼ between them: there σ and
+    σ′ have their extremes, such as sigmoid's σ′ at 0. A user's own f is taken to be such a one.
+    """
+    if z.error is None:
+        return 0.0
+    middle = f(z.value)
+    if elementwise:
+        low, high = z.value - z.error, z.value + z.error
+
+        def farther(reach: Array, step: Array) -> tuple[Array, None]:
+            moved = f(jnp.clip(step, low, high))
+            return jnp.maximum(reach, jnp.abs(moved - middle)), None
+
+        steps = jnp.array([-jnp.inf, *(t / 4 for t in range(-10, 11)), jnp.inf])
+        return jax.lax.scan(farther, jnp.zeros_like(middle), steps)[0]
+    # softmax: |aⱼ([j=k] − aₖ)| eₖ, summed over k, and doubled for what a first derivative leaves.
+    reach = middle * (z.error + (middle * z.error).sum(axis=-1, keepdims=True))
+    return 2 * reach

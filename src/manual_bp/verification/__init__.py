@@ -1,1 +1,0 @@
-"""Verdicts per equation that follow from rounding analysis."""
