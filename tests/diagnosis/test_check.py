@@ -2,12 +2,17 @@
 
 import html.parser
 import json
+import re
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import manual_bp as mbp
+from helpers import random_case
+from manual_bp.diagnosis.mistakes import CATALOGUE
 from planting import (
     UNEQUAL,
     found,
@@ -19,12 +24,7 @@ from planting import (
     square,
 )
 
-import manual_bp as mbp
-from helpers import random_case
-from manual_bp.checking.blindness import suggest_case
-from manual_bp.checking.mistakes import CATALOGUE
-
-NOTHING = mbp.Backprop(*[None] * 6)
+NOTHING = mbp.Backprop()
 WRONG = ("no_hidden_derivative", "BP2", 1)
 DEEP = mbp.Network((3, 5, 5, 2), ("tanh", "tanh", "softmax"), "cross_entropy", 0.1)
 
@@ -233,7 +233,7 @@ def test_eta_is_solved_for(eta):
     record = plant(ordinary(), ("weights_updated_first", "BP2", 1), eta=eta)
     diagnosis = mbp.check(*ordinary(), record)
     assert found(diagnosis) == [("BP2", 1, "weights_updated_first")]
-    told = float(words(diagnosis).partition("with η = ")[2].partition(",")[0])
+    told = float(re.search(r"with η = ([\d.e+-]*\d)", words(diagnosis))[1])
     assert told == pytest.approx(eta, rel=1e-3)  # η = 0.001 shows in few of float32's digits
 
 
@@ -242,7 +242,7 @@ def test_eta_is_solved_for_from_gradients_alone(eta):
     record = plant(ordinary(), ("weights_updated_first", "BP2", 1), eta=eta)
     diagnosis = mbp.check(*ordinary(), gradients_alone(record))
     assert found(diagnosis) == [("BP2", 1, "weights_updated_first")]
-    told = float(words(diagnosis).partition("with η = ")[2].partition(",")[0])
+    told = float(re.search(r"with η = ([\d.e+-]*\d)", words(diagnosis))[1])
     assert told == pytest.approx(eta, rel=1e-3)
     assert "all that is given follows if δ¹ is" in words(diagnosis)
 
@@ -305,7 +305,7 @@ def test_a_mistake_that_the_catalogue_has_not(place, l, formula, says):
     diagnosis = mbp.check(*ordinary(), own_mistake(ordinary(), place, l, formula))
     assert found(diagnosis) == [("forward" if place == "z" else place, l, None)]
     assert says in words(diagnosis)
-    assert "no mistake of the catalogue" in words(diagnosis)
+    assert "none of the mistakes in the catalogue" in words(diagnosis)
 
 
 def test_of_one_example_it_is_not_said_that_one_example_is_wrong():
@@ -350,10 +350,10 @@ def test_a_wrong_derivative_of_ones_own_activation_is_found(of, output):
 def test_a_finding_in_full():
     (finding,) = mbp.check(*ordinary(), plant(ordinary(), WRONG)).findings
     assert (finding.equation, finding.layer, finding.mistake) == ("BP2", 1, "no_hidden_derivative")
-    said, _, away = finding.explanation.partition(", which is ")
-    assert said.startswith("your δ¹ is (W²)ᵀ δ², ")
-    assert said.endswith("; it should be (W²)ᵀ δ² ⊙ σ′(z¹)")
-    assert away.endswith("bounds away.")
+    said, _, away = finding.explanation.partition(", from which it differs by ")
+    assert said.startswith("your δ¹ is (W²)ᵀ δ². ")
+    assert said.endswith(" It should be (W²)ᵀ δ² ⊙ σ′(z¹)")
+    assert away.endswith("times what rounding allows.")
     assert finding.fix == "Multiply by σ′(z¹), element by element."
     assert str(finding) == (
         f"BP2 at layer 1 [no_hidden_derivative]: {finding.explanation} {finding.fix}"
@@ -403,7 +403,7 @@ class _Text(html.parser.HTMLParser):
 
 def test_a_notebook_is_shown_text_not_markup():
     net, params, x, y = ordinary()
-    evil = replace(net.sigma(1), name="<script>alert(1)</script> & co")
+    evil = replace(net.sigma[1], name="<script>alert(1)</script> & co")
     net = mbp.Network(net.sizes, (evil, "softmax"), net.cost, net.l2)
     diagnosis = mbp.check(net, params, x, y, plant((net, params, x, y), WRONG))
     finding = replace(diagnosis.findings[0], explanation="a < b & <i>c</i>")
@@ -412,7 +412,7 @@ def test_a_notebook_is_shown_text_not_markup():
     page.feed(diagnosis._repr_html_())
     assert "script" not in page.tags
     assert "i" not in page.tags
-    for said in ("<script>alert(1)</script> & co", "a < b & <i>c</i>", "Beware: 1 < 2"):
+    for said in ("<script>alert(1)</script> & co", "a < b & <i>c</i>", "Warning: 1 < 2"):
         assert said in page.said
 
 
@@ -480,87 +480,4 @@ def test_every_mistake_that_a_warning_names_is_in_the_catalogue():
 def test_a_warning_is_in_the_text_and_does_not_make_it_wrong():
     diagnosis = mbp.check(*square(), mbp.backprop)
     assert diagnosis.ok
-    assert str(diagnosis).count("Beware: ") == len(diagnosis.warnings) == 2
-
-
-# ── A case that shows everything ─────────────────────────────────────────────────────────────────
-
-SUGGESTED = {
-    "smooth": UNEQUAL,
-    "relu": mbp.Network((3, 5, 2), ("relu", "softmax"), "cross_entropy", 0.1),
-    "one layer": mbp.Network((3, 2), ("softmax",), "cross_entropy"),
-    "quadratic": mbp.Network((3, 5, 2), ("tanh", "tanh"), "quadratic"),
-}
-# For these a network must have layers of one width, or a batch as wide as a layer.
-OF_ONE_WIDTH = {
-    "matrix_product_for_hadamard",
-    "weights_not_transposed",
-    "weights_of_wrong_layer",
-    "derivative_of_wrong_layer",
-    "delta_of_wrong_layer",
-    "delta_of_next_layer",
-    "gradient_transposed",
-    "activation_of_same_layer",
-    "bias_wrong_axis",
-    "forward_transposed",
-}
-QUADRATIC = {"half_missing", "half_twice", "no_output_derivative"}
-PENALTY = {"penalty_missing", "penalty_halved", "penalty_doubled", "penalty_on_biases"}
-PENALTY |= {"bias_penalised"}
-HIDDEN = {m.name for m in CATALOGUE.values() if m.places == ("BP2",)} | {
-    *("sigma_for_derivative", "derivative_at_a", "derivative_of_z_as_if_a"),
-    *("sum_for_activation", "forward_sum_not_activation"),
-    *("activation_omitted", "other_activation"),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "cannot"),
-    [
-        pytest.param("smooth", QUADRATIC | {"softmax_diagonal"}, marks=pytest.mark.sweep),
-        # σ(σ(z)) = σ(z): nothing tells relu's σ′ at a from that at z.
-        pytest.param(
-            "relu",
-            QUADRATIC | {"softmax_diagonal", "derivative_at_a", "derivative_of_z_as_if_a"},
-            marks=pytest.mark.sweep,
-        ),
-        ("one layer", QUADRATIC | {"softmax_diagonal"} | PENALTY | HIDDEN),
-        pytest.param(
-            "quadratic",
-            PENALTY | {"softmax_diagonal", "extra_output_derivative", "log_clipped"},
-            marks=pytest.mark.sweep,
-        ),
-    ],
-)
-def test_suggest_case(name, cannot):
-    net = SUGGESTED[name]
-    case = suggest_case(net, jax.random.key(0), attempts=2)
-    assert set(case.shows) | set(case.cannot) == set(CATALOGUE)
-    assert not set(case.shows) & set(case.cannot)
-    missing = set(case.cannot) - OF_ONE_WIDTH - cannot
-    if name == "one layer":  # softmax in the output: `aˡ = zˡ` shows, and so does another σ
-        missing -= {"activation_omitted", "other_activation"}
-    assert not missing
-    assert case.x.shape[0] == case.y.shape[0]
-    assert case.x.shape[0] not in net.sizes
-    assert all(bool(b.all()) for _, b in case.params)
-    diagnosis = mbp.check(net, case.params, case.x, case.y, mbp.backprop)
-    assert diagnosis.ok, str(diagnosis)
-    assert "biases" not in " ".join(diagnosis.warnings)
-
-
-@pytest.mark.sweep
-def test_suggest_case_proves_what_it_says():
-    case = suggest_case(UNEQUAL, jax.random.key(1), attempts=1)
-    batch = (UNEQUAL, case.params, case.x, case.y)
-    for where in (WRONG, ("log_clipped", "cost", 2), ("penalty_on_biases", "cost", 2)):
-        assert where[0] in case.shows
-        assert [f.layer for f in mbp.check(*batch, plant(batch, where)).findings] == [where[2]]
-
-
-def test_suggest_case_is_a_function_of_its_key():
-    one, same, other = (
-        suggest_case(SUGGESTED["one layer"], jax.random.key(k), attempts=1) for k in (0, 0, 1)
-    )
-    assert bool((one.x == same.x).all())
-    assert not bool((one.x == other.x).all())
+    assert str(diagnosis).count("Warning: ") == len(diagnosis.warnings) == 2

@@ -11,24 +11,19 @@ from typing import Any
 import jax.numpy as jnp
 
 from manual_bp.activations import ACTIVATIONS, softmax
-from manual_bp.backprop import (
-    Backprop,
-    batch_cost,
-    bias_gradient,
-    hidden_delta,
-    output_delta,
-    weight_gradient,
-)
+from manual_bp.backprop import bias_gradient, mean_cost, output_delta
 from manual_bp.costs import quadratic
-from manual_bp.network import Layer, Network, Params
+from manual_bp.network import Layer, Network
+from manual_bp.record import Place
 
-Formula = Callable[["Given"], Any]
+Formula = Callable[["Inputs"], Any]
 
+# Each equation as it should be, by the kind of its place.
 RIGHT = {
-    "input": "a⁰ = x",
+    "x": "a⁰ = x",
     "z": "zˡ = Wˡ aˡ⁻¹ + bˡ",
     "a": "aˡ = σ(zˡ)",
-    "cost": "C = the mean over the examples, and l2/2 · Σ‖W‖²",
+    "cost": "C = the mean over the examples, and l2/2 times the sum of the squared weights",
     "BP1": "δᴸ = ∇ₐC ⊙ σ′(zᴸ), with the mean's 1/m",
     "BP2": "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
     "BP3": "∂C/∂bˡ = the sum of δˡ over the examples",
@@ -36,42 +31,12 @@ RIGHT = {
 }
 
 
-# What each equation gives, by the record's name for it.
-QUANTITY = {
-    "input": "a",
-    "z": "z",
-    "a": "a",
-    "cost": "cost",
-    "BP1": "delta",
-    "BP2": "delta",
-    "BP3": "db",
-    "BP4": "dW",
-}
-
-# What a report calls it.
-EQUATION = {place: "forward" if place in ("input", "z", "a") else place for place in QUANTITY}
-
-
-def layers_of(net: Network, place: str) -> list[int]:
-    """The layers that have this equation; 0 is that of the input, L that of the cost."""
-    L = net.depth
-    special = {"input": [0], "cost": [L], "BP1": [L], "BP2": list(range(1, L))}
-    return special.get(place, list(net.layers))
-
-
-def array_of(record: Backprop, quantity: str, l: int) -> Any:
-    """One layer's array of a record, or its cost."""
-    if quantity == "cost":
-        return record.cost
-    return getattr(record, quantity)[l if quantity == "a" else l - 1]
-
-
 @dataclass(frozen=True)
-class Given:
+class Inputs:
     """What one equation of layer l reads, and the rest of the record beside it.
 
     Attributes:
-        net, place, l: the network, the equation (a key of `RIGHT`), and its layer.
+        net, place: the network, and where the equation stands in the record.
         W, b, z, a, delta, dW: by layer; `a` from 0. All of one dtype, examples as rows.
         y: (m, n_L).
         right: what the equation should give.
@@ -82,8 +47,7 @@ class Given:
     """
 
     net: Network
-    place: str
-    l: int
+    place: Place
     W: dict[int, Any]
     b: dict[int, Any]
     z: dict[int, Any]
@@ -97,11 +61,21 @@ class Given:
     absolute: bool = False
 
     @property
+    def kind(self) -> str:
+        """Of the place: a key of `RIGHT`."""
+        return self.place.kind
+
+    @property
+    def l(self) -> int:  # noqa: E743 (the layer, as in the equations)
+        """The layer."""
+        return self.place.layer
+
+    @property
     def m(self) -> int:
         """How many examples."""
         return len(self.y)
 
-    def size(self) -> "Given":
+    def size(self) -> "Inputs":
         """The same, in absolute values; targets negative, since the formulas subtract them."""
 
         def sizes(arrays: dict[int, Any]) -> dict[int, Any]:
@@ -138,9 +112,9 @@ class Given:
 
     def prime_at(self, l: int, z: Any) -> Any:
         """σ′ of layer l, as a function of z, at another array; for softmax its diagonal."""
-        sigma = self.net.sigma(l)
-        a = sigma.sigma(jnp.asarray(z))
-        prime = a * (1 - a) if sigma is softmax else sigma.derivative(jnp.asarray(z), a)
+        sigma = self.net.sigma[l]
+        a = sigma(jnp.asarray(z))
+        prime = a * (1 - a) if sigma is softmax else sigma.prime(jnp.asarray(z), a)
         return self._sized(prime, 1)  # whose rounding may be absolute
 
     def pulled_back(self) -> Any:
@@ -155,9 +129,9 @@ class Given:
     @property
     def penalty(self) -> Any:
         """The l2 term of this equation; 0 where it has none."""
-        if self.net.l2 and self.place == "cost":
+        if self.net.l2 and self.kind == "cost":
             return self.net.l2 / 2 * sum((W**2).sum() for W in self.W.values())
-        return self.net.l2 * self.W[self.l] if self.net.l2 and self.place == "BP4" else 0
+        return self.net.l2 * self.W[self.l] if self.net.l2 and self.kind == "BP4" else 0
 
     def scaled(self, factor: float) -> Any:
         """The equation with all but its l2 term times a factor."""
@@ -179,43 +153,43 @@ class Mistake:
 
     Attributes:
         name: short and stable.
-        places: the equations where it is made: keys of `RIGHT`.
+        kinds: the equations where it is made: keys of `RIGHT`.
         wrong: the wrong formula, as text; "…" stands for the right one, up to its ⊙.
         fix: what to do, in one sentence.
         formula: what it gives in place of the equation; None where it cannot be made.
     """
 
     name: str
-    places: tuple[str, ...]
+    kinds: tuple[str, ...]
     wrong: str
     fix: str
     formula: Formula
 
-    def told(self, place: str) -> str:
-        """The wrong formula of one of its places, in full."""
-        return self.wrong.replace("…", RIGHT[place].partition(" ⊙")[0])
+    def formula_at(self, kind: str) -> str:
+        """The wrong formula of one of its kinds of place, in full."""
+        return self.wrong.replace("…", RIGHT[kind].partition(" ⊙")[0])
 
-    def result(self, given: Given) -> Any:
+    def result(self, inputs: Inputs) -> Any:
         """What the mistake gives, of the right shape; None where the network has no room for it."""
         try:
-            wrong = self.formula(given)
+            wrong = self.formula(inputs)
         except (TypeError, ValueError, KeyError):  # shapes or layers that do not fit
             return None
-        return wrong if wrong is not None and wrong.shape == given.right.shape else None
+        return wrong if wrong is not None and wrong.shape == inputs.right.shape else None
 
 
 def _if(condition: bool, formula: Callable[[], Any]) -> Any:
     return formula() if condition else None
 
 
-def _labels_off_by_one(g: Given) -> Any:
+def _labels_off_by_one(g: Inputs) -> Any:
     """Each target one class off, to either side."""
     if g.y.shape[1] == 1:
         return None
     return g.closest(_with_targets(g, _rolled(g.target(), shift, 1)) for shift in (1, -1))
 
 
-def _targets_of_other_examples(g: Given) -> Any:
+def _targets_of_other_examples(g: Inputs) -> Any:
     """Each target that of the example before or after."""
     if g.m == 1:
         return None
@@ -226,24 +200,24 @@ def _rolled(array: Any, shift: int, axis: int) -> Any:
     return jnp.roll(jnp.asarray(array), shift, axis)
 
 
-def _with_targets(g: Given, y: Any) -> Any:
+def _with_targets(g: Inputs, y: Any) -> Any:
     """The cost, or BP1, with other targets."""
     L, net = g.net.depth, g.net
-    if g.place == "cost":
+    if g.kind == "cost":
         params = tuple(Layer(g.W[l], g.b[l]) for l in net.layers)
-        value = batch_cost(net, params, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), abs(y))
+        value = mean_cost(net, params, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), abs(y), g.m)
         return abs(value) + abs(g.right) if g.absolute else value
     if g.absolute:
         return g.cost_gradient(y) * g.prime(L)
-    return output_delta(net, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), jnp.asarray(y))
+    return output_delta(net, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), jnp.asarray(y), g.m)
 
 
-def _has_sigma_prime(g: Given) -> bool:
+def _has_sigma_prime(g: Inputs) -> bool:
     """Whether BP1 has a σ′ to get wrong: not where it cancels."""
     return g.net.cost.delta is None
 
 
-def _clipped_cost(g: Given) -> Any:
+def _clipped_cost(g: Inputs) -> Any:
     """−Σ y log a with a kept away from 0 and 1, as programs that take the cost from a do."""
     a, y = jnp.asarray(g.a[g.net.depth]), g.y
     if g.net.cost.output is None:
@@ -259,7 +233,7 @@ def _clipped_cost(g: Given) -> Any:
     return g.closest(clipped_at(least) for least in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15))
 
 
-def _updated_weights(g: Given) -> Any:
+def _updated_weights(g: Inputs) -> Any:
     """W after its update; η is what fits best."""
     l = g.l
     change = (g.delta[l + 1] @ g.dW[l + 1]) * g.prime(l)
@@ -268,7 +242,7 @@ def _updated_weights(g: Given) -> Any:
     return g.right - learning_rate(g) * change
 
 
-def learning_rate(g: Given) -> Any:
+def learning_rate(g: Inputs) -> Any:
     """η of an update that came too early, by least squares."""
     if g.got is None:
         return g.eta
@@ -277,7 +251,7 @@ def learning_rate(g: Given) -> Any:
     return float(((g.right - g.got) * change).sum()) / length if length else 0.0
 
 
-def _dropped(g: Given, axis: int) -> Any:
+def _dropped(g: Inputs, axis: int) -> Any:
     """One row (axis 0) or column set to zero: the one most wrong, or the largest when planting."""
     if g.right.ndim <= axis or g.right.shape[axis] == 1:
         return None
@@ -289,7 +263,7 @@ def _dropped(g: Given, axis: int) -> Any:
     return g.right * (kept if g.right.ndim == 1 or axis == 1 else kept[:, None])
 
 
-def _example_left_out(g: Given) -> Any:
+def _example_left_out(g: Inputs) -> Any:
     """A sum over the examples without one: the one that fits best, or the largest when planting."""
     if g.m == 1:
         return None
@@ -300,34 +274,34 @@ def _example_left_out(g: Given) -> Any:
         i = int((abs(delta).sum(axis=1) * abs(a_prev).sum(axis=1)).argmax())
     else:
         missing = g.right - g.got
-        if g.place == "BP3":
+        if g.kind == "BP3":
             fit = [float(abs(missing - delta[i]).sum()) for i in range(g.m)]
         else:
             # ‖M − δaᵀ‖² without M's own part, for every example at once.
             fit = (delta**2).sum(axis=1) * (a_prev**2).sum(axis=1)
             fit = fit - 2 * ((delta @ missing) * a_prev).sum(axis=1)
         i = min(range(g.m), key=lambda i: float(fit[i]))
-    lost = delta[i] if g.place == "BP3" else delta[i][:, None] * a_prev[i][None, :]
+    lost = delta[i] if g.kind == "BP3" else delta[i][:, None] * a_prev[i][None, :]
     return g.right - lost
 
 
-def _of_one_example(g: Given, i: int) -> Any:
+def _of_one_example(g: Inputs, i: int) -> Any:
     """BP3 or BP4 of one example alone."""
     delta = g.delta[g.l][i]
-    if g.place == "BP3":
+    if g.kind == "BP3":
         return delta
     return delta[:, None] * g.act(g.l - 1)[i][None, :] + g.penalty
 
 
-def _other_sigma(g: Given) -> Any:
+def _other_sigma(g: Inputs) -> Any:
     """Another activation than the network's."""
     z = jnp.asarray(g.z[g.l])
-    others = [sigma for sigma in ACTIVATIONS.values() if sigma is not g.net.sigma(g.l)]
-    result = g.closest(sigma.sigma(z) for sigma in others)
+    others = [sigma for sigma in ACTIVATIONS.values() if sigma is not g.net.sigma[g.l]]
+    result = g.closest(sigma(z) for sigma in others)
     return g._sized(result, 1)
 
 
-def _float16_step(g: Given) -> Any:
+def _float16_step(g: Inputs) -> Any:
     """Rounded to float16; sought, it is what float16 holds whole and is that near."""
     right = jnp.asarray(g.right)
     if right.dtype == jnp.float16:
@@ -338,6 +312,32 @@ def _float16_step(g: Given) -> Any:
     held = (jnp.asarray(g.got).astype(jnp.float16).astype(right.dtype) == g.got).all()
     near = (abs(g.got - rounded) <= 2.0**-10 * abs(right) + 2.0**-24).all()
     return g.got if bool(held & near) else rounded
+
+
+def _before_derivative(g: Inputs) -> Any:
+    """What BP1 or BP2 multiplies by σ′."""
+    if g.kind == "BP2":
+        return g.pulled_back()
+    return g.cost_gradient() if _has_sigma_prime(g) else None
+
+
+def _repenalised(g: Inputs, factor: float) -> Any:
+    if g.absolute:
+        return g.right + (1 + factor) * g.penalty
+    return g.right + (factor - 1) * g.penalty
+
+
+def _rescaled(g: Inputs) -> Any:
+    """λx + c, by least squares over all of x; x/2 when planting."""
+    x = g.right
+    if g.absolute:
+        return x + 1
+    if g.got is None:
+        return x / 2
+    spread = x - x.mean()
+    length = float((spread * spread).sum())
+    slope = float((spread * g.got).sum()) / length if length else 1.0
+    return slope * spread + g.got.mean()
 
 
 CATALOGUE = {
@@ -361,7 +361,7 @@ CATALOGUE = {
         Mistake(
             "mean_twice",
             ("BP1",),
-            "δᴸ = ∇ₐC ⊙ σ′(zᴸ) / m²",
+            "δᴸ = ∇ₐC ⊙ σ′(zᴸ), divided by m twice",
             "Divide by m once: ∇ₐC of the mean has it already.",
             lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
         ),
@@ -375,7 +375,7 @@ CATALOGUE = {
         Mistake(
             "half_missing",
             ("cost", "BP1"),
-            "C = 1/m Σ‖a − y‖², without the ½",
+            "of the quadratic cost without its ½",
             "The quadratic cost has a ½, which cancels the 2 of its derivative.",
             lambda g: _if(g.net.cost is quadratic, lambda: g.scaled(2)),
         ),
@@ -421,7 +421,7 @@ CATALOGUE = {
             "δᴸ = ∇ₐC ⊙ a(1 − a), softmax's Jacobian taken as diagonal",
             "Every output of softmax depends on every z: δⱼ = aⱼ(gⱼ − Σₖ gₖaₖ).",
             lambda g: _if(
-                g.net.sigma(g.l) is softmax and _has_sigma_prime(g),
+                g.net.sigma[g.l] is softmax and _has_sigma_prime(g),
                 lambda: g.cost_gradient() * g.prime(g.l),
             ),
         ),
@@ -452,10 +452,10 @@ CATALOGUE = {
             "… ⊙ the σ′ that takes a, such as a(1 − a), given z",
             "That form of σ′ is a function of a: put aˡ into it.",
             lambda g: _if(
-                g.net.sigma(g.l).of == "a" and g.net.sigma(g.l) is not softmax,
+                g.net.sigma[g.l].of == "a" and g.net.sigma[g.l] is not softmax,
                 lambda: (
                     _before_derivative(g)
-                    * g._sized(g.net.sigma(g.l).sigma_prime(jnp.asarray(g.z[g.l])), 1)
+                    * g._sized(g.net.sigma[g.l].sigma_prime(jnp.asarray(g.z[g.l])), 1)
                 ),
             ),
         ),
@@ -509,7 +509,7 @@ CATALOGUE = {
             "The gradients of layer l take the error of layer l.",
             lambda g: (
                 bias_gradient(jnp.asarray(g.delta[g.l + 1]))
-                if g.place == "BP3"
+                if g.kind == "BP3"
                 else g.delta[g.l + 1].T @ g.act(g.l - 1) + g.penalty
             ),
         ),
@@ -570,27 +570,27 @@ CATALOGUE = {
             "penalty_missing",
             ("cost", "BP4"),
             "without the l2 term",
-            "Add l2/2 · Σ‖W‖² to the cost, and l2 · W to ∂C/∂W.",
+            "Add l2/2 times the sum of the squared weights to the cost, and l2 · W to ∂C/∂W.",
             lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0)),
         ),
         Mistake(
             "penalty_halved",
             ("cost", "BP4"),
             "with half of the l2 term",
-            "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
+            "The cost has l2/2 times the sum of the squared weights, whose derivative is l2 · W.",
             lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0.5)),
         ),
         Mistake(
             "penalty_doubled",
             ("cost", "BP4"),
             "with twice the l2 term",
-            "The cost has l2/2 · Σ‖W‖², whose derivative is l2 · W.",
+            "The cost has l2/2 times the sum of the squared weights, whose derivative is l2 · W.",
             lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 2)),
         ),
         Mistake(
             "penalty_on_biases",
             ("cost",),
-            "… + l2/2 · Σ‖b‖²",
+            "… and l2/2 times the sum of the squared biases",
             "The penalty is on the weights alone.",
             lambda g: _if(
                 g.net.l2 > 0,
@@ -622,7 +622,7 @@ CATALOGUE = {
         # The forward pass.
         Mistake(
             "input_rescaled",
-            ("input",),
+            ("x",),
             "a⁰ = x, scaled or shifted",
             "Feed x as it is given, or hand the scaled x to the check as well.",
             lambda g: _rescaled(g),
@@ -721,95 +721,3 @@ CATALOGUE = {
         ),
     )
 }
-
-
-def _before_derivative(g: Given) -> Any:
-    """What BP1 or BP2 multiplies by σ′."""
-    if g.place == "BP2":
-        return g.pulled_back()
-    return g.cost_gradient() if _has_sigma_prime(g) else None
-
-
-def _repenalised(g: Given, factor: float) -> Any:
-    if g.absolute:
-        return g.right + (1 + factor) * g.penalty
-    return g.right + (factor - 1) * g.penalty
-
-
-def _rescaled(g: Given) -> Any:
-    """λx + c, by least squares over all of x; x/2 when planting."""
-    x = g.right
-    if g.absolute:
-        return x + 1
-    if g.got is None:
-        return x / 2
-    spread = x - x.mean()
-    length = float((spread * spread).sum())
-    slope = float((spread * g.got).sum()) / length if length else 1.0
-    return slope * spread + g.got.mean()
-
-
-# ── Planting ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def backprop_with(
-    net: Network,
-    params: Params,
-    x: Any,
-    y: Any,
-    planted: dict[tuple[str, int], Mistake],
-    eta: float = 0.5,
-) -> Backprop:
-    """Backpropagation with mistakes in it: what follows a wrong step is computed from it.
-
-    Args:
-        net: the network.
-        params: a `Layer(W, b)` for each layer.
-        x: (m, n_0).
-        y: (m, n_L).
-        planted: the mistake to make in an equation of a layer, by (place, l); l is 0 for "input"
-            and L for "cost".
-        eta: η, of an update that comes too early.
-
-    Raises:
-        ValueError: where the network has no room for a mistake.
-    """
-    W, b = ({l: layer[i] for l, layer in enumerate(params, start=1)} for i in (0, 1))
-    z: dict[int, Any] = {}
-    a: dict[int, Any] = {}
-    delta: dict[int, Any] = {}
-    dW: dict[int, Any] = {}
-    db: dict[int, Any] = {}
-
-    def step(place: str, l: int, right: Any) -> Any:
-        mistake = planted.get((place, l))
-        if mistake is None:
-            return right
-        wrong = mistake.result(Given(net, place, l, W, b, z, a, delta, dW, y, right, eta=eta))
-        if wrong is None:
-            raise ValueError(f"planted: {net} has no room for {mistake.name} at {place}, layer {l}")
-        return jnp.asarray(wrong, right.dtype)
-
-    a[0] = step("input", 0, jnp.asarray(x))
-    for l in net.layers:
-        z[l] = step("z", l, a[l - 1] @ W[l].T + b[l])
-        a[l] = step("a", l, net.sigma(l).sigma(z[l]))
-    L = net.depth
-    cost = step("cost", L, batch_cost(net, params, z[L], a[L], y))
-    for l in range(L, 0, -1):
-        if l == L:
-            delta[l] = step("BP1", l, output_delta(net, z[L], a[L], y))
-        else:
-            sigma_prime = net.sigma(l).derivative(z[l], a[l])
-            delta[l] = step("BP2", l, hidden_delta(W[l + 1], delta[l + 1], sigma_prime))
-        db[l] = step("BP3", l, bias_gradient(delta[l]))
-        penalty = net.l2 * W[l] if net.l2 else 0
-        dW[l] = step("BP4", l, weight_gradient(delta[l], a[l - 1]) + penalty)
-    return Backprop(
-        cost,
-        tuple(z[l] for l in net.layers),
-        tuple(a[l] for l in (0, *net.layers)),
-        tuple(delta[l] for l in net.layers),
-        tuple(dW[l] for l in net.layers),
-        tuple(db[l] for l in net.layers),
-    )

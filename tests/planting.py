@@ -7,7 +7,9 @@ import numpy as np
 
 import manual_bp as mbp
 from helpers import random_case
-from manual_bp.checking.mistakes import CATALOGUE, Mistake, backprop_with, layers_of
+from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
+from manual_bp.diagnosis.planting import backprop_with, places_for
+from manual_bp.record import places
 
 # A square one, as wide as its batch, in which most mistakes have the right shape.
 SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1)
@@ -44,16 +46,23 @@ def right(case):
     return backprop_with(*case(), {})
 
 
-def room(mistake, place):
-    """The first of the cases, and its last layer, where a mistake changes a number."""
+def at(net, kind, l):
+    """The place of a kind (such as "BP2", "z" or "x") in layer l."""
+    return next(p for p in places(net) if (p.kind, p.layer) == (kind, l))
+
+
+def room(mistake, kind):
+    """The first of the cases, and its last place of a kind, where a mistake changes a number."""
     for case in (square, unequal, diagonal):
-        for l in reversed(layers_of(case()[0], place)):
+        for place in reversed(places_for(case()[0], mistake)):
+            if place.kind != kind:
+                continue
             try:
-                wrong = backprop_with(*case(), {(place, l): mistake})
+                wrong = backprop_with(*case(), {place: mistake})
             except ValueError:
                 continue
             if not same(right(case), wrong):
-                return case(), l, wrong
+                return case(), place, wrong
     return None
 
 
@@ -63,23 +72,21 @@ def same(one, other):
 
 
 def leaves(record):
-    found = {"cost": np.asarray(record.cost)}
-    for quantity in mbp.Backprop._fields[1:]:
-        first = 0 if quantity == "a" else 1
-        for l, array in enumerate(getattr(record, quantity), first):
-            found[f"{quantity}{l}"] = np.asarray(array)
-    return found
+    """A whole record's arrays by their names, in the order of the fields."""
+    return {place.name: np.asarray(array) for place, array in record.items()}
 
 
 def plant(case, *where, eta=0.5):
-    """A record with mistakes of the catalogue at (name, place, layer)."""
-    return backprop_with(*case, {(place, l): CATALOGUE[name] for name, place, l in where}, eta)
+    """A record with mistakes of the catalogue at (name, kind of place, layer)."""
+    return backprop_with(
+        *case, {at(case[0], kind, l): CATALOGUE[name] for name, kind, l in where}, eta
+    )
 
 
-def own_mistake(case, place, l, formula):
+def own_mistake(case, kind, l, formula):
     """A record with a mistake that the catalogue does not have: `formula` of the right array."""
-    mistake = Mistake("mine", (place,), "", "", lambda given: formula(jnp.asarray(given.right)))
-    return backprop_with(*case, {(place, l): mistake})
+    mistake = Mistake("mine", (kind,), "", "", lambda inputs: formula(jnp.asarray(inputs.right)))
+    return backprop_with(*case, {at(case[0], kind, l): mistake})
 
 
 def found(diagnosis):
@@ -87,4 +94,4 @@ def found(diagnosis):
 
 
 def gradients_alone(record):
-    return mbp.Backprop(None, None, None, None, record.dW, record.db)
+    return mbp.Backprop(dW=record.dW, db=record.db)

@@ -4,34 +4,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from planting import SQUARE, UNEQUAL, leaves, ordinary, plant, room, same, square
 
 import manual_bp as mbp
 from helpers import assert_close
-from manual_bp.checking.mistakes import CATALOGUE, EQUATION, RIGHT, backprop_with, layers_of
+from manual_bp.diagnosis.mistakes import CATALOGUE, RIGHT
+from manual_bp.diagnosis.planting import backprop_with, places_for
+from manual_bp.record import places
+from planting import SQUARE, UNEQUAL, at, leaves, ordinary, plant, room, same, square
 
-PLACES = [(name, place) for name, mistake in CATALOGUE.items() for place in mistake.places]
+KINDS = [(name, kind) for name, mistake in CATALOGUE.items() for kind in mistake.kinds]
 
 # ── Every mistake ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "place"), PLACES, ids=[f"{n} in {p}" for n, p in PLACES])
-def test_a_planted_mistake_is_found_and_named(name, place):
-    planted = room(CATALOGUE[name], place)
+@pytest.mark.parametrize(("name", "kind"), KINDS, ids=[f"{n} in {k}" for n, k in KINDS])
+def test_a_planted_mistake_is_found_and_named(name, kind):
+    planted = room(CATALOGUE[name], kind)
     assert planted is not None, "no case of planting.py has room for it"
-    case, l, wrong = planted
+    case, place, wrong = planted
     diagnosis = mbp.check(*case, wrong)
     (finding,) = diagnosis.findings
-    assert (finding.equation, finding.layer) == (EQUATION[place], l)
+    assert (finding.equation, finding.layer) == (place.equation, place.layer)
     assert name in finding.mistake.split(" or ")
     assert finding.fix
     assert not diagnosis.ok
 
 
 @pytest.mark.parametrize(
-    ("place", "layers"),
+    ("kind", "layers"),
     [
-        ("input", [0]),
+        ("x", [0]),
         ("z", [1, 2]),
         ("cost", [2]),
         ("BP1", [2]),
@@ -40,8 +42,13 @@ def test_a_planted_mistake_is_found_and_named(name, place):
         ("BP4", [1, 2]),
     ],
 )
-def test_the_layers_that_have_an_equation(place, layers):
-    assert layers_of(UNEQUAL, place) == layers
+def test_the_layers_that_have_an_equation(kind, layers):
+    assert sorted(p.layer for p in places(UNEQUAL) if p.kind == kind) == layers
+
+
+def test_a_mistake_goes_kind_by_kind_through_the_layers():
+    found = [(p.kind, p.layer) for p in places_for(UNEQUAL, CATALOGUE["unit_dropped"])]
+    assert found == [("a", 1), ("a", 2), ("BP1", 2), ("BP2", 1), ("BP3", 1), ("BP3", 2)]
 
 
 def test_the_catalogue_is_in_order():
@@ -49,8 +56,8 @@ def test_the_catalogue_is_in_order():
     for name, mistake in CATALOGUE.items():
         assert name == mistake.name == name.lower()
         assert name.isidentifier()
-        assert set(mistake.places) <= RIGHT.keys()
-        assert all("…" not in mistake.told(place) for place in mistake.places)
+        assert set(mistake.kinds) <= RIGHT.keys()
+        assert all("…" not in mistake.formula_at(kind) for kind in mistake.kinds)
         assert mistake.fix.endswith(".")
 
 
@@ -123,7 +130,7 @@ def test_the_right_numbers():
         ("bias_omitted", "z", 1, [[1, 3], [4, 5]]),
         ("bias_twice", "z", 1, [[3, 1], [6, 3]]),
         ("forward_transposed", "z", 1, [[2, 1], [6, 2]]),
-        ("input_rescaled", "input", 0, [[0.5, 0], [1, 0.5]]),
+        ("input_rescaled", "x", 0, [[0.5, 0], [1, 0.5]]),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -164,12 +171,9 @@ def test_the_derivative_by_hand(name, expected):
     assert_planted(LOGISTIC, AT_0, name, "BP2", 1, [[expected]], 1e-6)
 
 
-def assert_planted(net, batch, name, place, l, expected, bound=0.0):
-    quantity = {"input": "a", "BP1": "delta", "BP2": "delta", "BP3": "db", "BP4": "dW"}.get(
-        place, place
-    )
-    record = plant((net, *batch), (name, place, l))
-    array = leaves(record)["cost" if place == "cost" else f"{quantity}{l}"]
+def assert_planted(net, batch, name, kind, l, expected, bound=0.0):
+    record = plant((net, *batch), (name, kind, l))
+    array = np.asarray(record.at(at(net, kind, l)))
     assert_close(array, np.array(expected, np.float32), bound)
 
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from planting import SQUARE, UNEQUAL, found, gradients_alone, leaves, ordinary, plant, right
 
 import manual_bp as mbp
 from helpers import assert_close, random_case
-from manual_bp.checking.convention import every_convention
+from manual_bp.diagnosis.convention import every_convention
+from planting import SQUARE, UNEQUAL, found, gradients_alone, leaves, ordinary, plant, right
 
 EVERY = every_convention()
 
@@ -213,7 +213,7 @@ def test_a_float32_record_of_a_float64_network_is_held_to_float32(x64):
     assert mbp.check(*case, gradients).agreement.arithmetic.startswith("float32")
     assert mbp.check(*case, gradients).ok
     summed = mbp.Convention(reduction="sum")
-    seven = mbp.Backprop(*[None] * 5, tuple(7 * db for db in record.db))
+    seven = mbp.Backprop(db=tuple(7 * db for db in record.db))
     diagnosis = mbp.check(*case, seven, convention=summed)
     assert diagnosis.agreement.arithmetic.startswith("float32")
     assert diagnosis.ok

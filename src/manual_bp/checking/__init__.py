@@ -1,1 +1,0 @@
-"""Diagnosis of a backward pass: which equation, which layer, which mistake."""

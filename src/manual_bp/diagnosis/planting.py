@@ -1,0 +1,93 @@
+"""Backpropagation with mistakes in it, for tests of what finds them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from manual_bp.backprop import (
+    bias_gradient,
+    hidden_delta,
+    mean_cost,
+    output_delta,
+    weight_gradient,
+    weighted_input,
+)
+from manual_bp.diagnosis.mistakes import Inputs, Mistake
+from manual_bp.network import Network, Params
+from manual_bp.record import Backprop, Place, by_layer, places
+
+
+def places_for(net: Network, mistake: Mistake) -> list[Place]:
+    """Where a mistake can be made in a network: kind by kind, in the order of the layers."""
+    order = sorted(places(net), key=lambda place: place.layer)
+    return [place for kind in mistake.kinds for place in order if place.kind == kind]
+
+
+def backprop_with(
+    net: Network,
+    params: Params,
+    x: Any,
+    y: Any,
+    planted: Mapping[Place, Mistake],
+    eta: float = 0.5,
+) -> Backprop:
+    """Backpropagation with mistakes in it: what follows a wrong step is computed from it.
+
+    Args:
+        net: the network.
+        params: a `Layer(W, b)` for each layer.
+        x: (m, n_0).
+        y: (m, n_L).
+        planted: the mistake to make at each place.
+        eta: η, of an update that comes too early.
+
+    Raises:
+        ValueError: where the network has no room for a mistake.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, manual_bp as mbp
+        >>> from manual_bp.diagnosis.mistakes import CATALOGUE
+        >>> net = mbp.Network((3, 2), ("tanh",), "quadratic")
+        >>> params, x, y = net.init(jax.random.key(0)), jnp.ones((5, 3)), jnp.ones((5, 2))
+        >>> (place,) = places_for(net, CATALOGUE["bias_missing"])
+        >>> backprop_with(net, params, x, y, {place: CATALOGUE["bias_missing"]}).db[0].tolist()
+        [0.0, 0.0]
+    """
+    (W, b), σ, L, m = by_layer(params), net.sigma, net.depth, len(x)
+    z: dict[int, Any] = {}
+    a: dict[int, Any] = {}
+    delta: dict[int, Any] = {}
+    dW: dict[int, Any] = {}
+    db: dict[int, Any] = {}
+    made: dict[Place, Any] = {}
+
+    for place in places(net):
+        l = place.layer
+        match place.kind:
+            case "x":
+                array = jnp.asarray(x)
+            case "z":
+                array = weighted_input(W[l], b[l], a[l - 1])
+            case "a":
+                array = σ[l](z[l])
+            case "cost":
+                array = mean_cost(net, params, z[L], a[L], y, m)
+            case "BP1":
+                array = output_delta(net, z[L], a[L], y, m)
+            case "BP2":
+                array = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))
+            case "BP3":
+                array = bias_gradient(delta[l])
+            case "BP4":
+                array = weight_gradient(delta[l], a[l - 1]) + (net.l2 * W[l] if net.l2 else 0)
+        if mistake := planted.get(place):
+            wrong = mistake.result(Inputs(net, place, W, b, z, a, delta, dW, y, array, eta=eta))
+            if wrong is None:
+                where = f"{place.kind}, layer {l}"
+                raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")
+            array = jnp.asarray(wrong, array.dtype)
+        made[place] = array
+        if place.quantity != "cost":
+            {"z": z, "a": a, "delta": delta, "dW": dW, "db": db}[place.quantity][l] = array
+    return Backprop.from_places(made, net)

@@ -1,0 +1,245 @@
+"""The search for what explains a wrong array: a mistake in sight, one out of sight, a convention.
+
+All of it reads what the judge found. Nothing of the subject's record is judged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manual_bp.diagnosis.convention import Convention
+from manual_bp.diagnosis.mistakes import CATALOGUE, Inputs, Mistake, learning_rate
+from manual_bp.diagnosis.planting import backprop_with, places_for
+from manual_bp.network import Layer, Network, Params
+from manual_bp.record import Backprop, Place, by_layer
+from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
+from manual_bp.verdicts.judge import Judged
+from manual_bp.verdicts.subject import double
+
+Numbers = np.ndarray[Any, Any]
+
+
+class Fit(NamedTuple):
+    """A mistake that gives the subject's numbers.
+
+    Attributes:
+        mistake: of the catalogue.
+        places: where it was made.
+        off: how far its numbers are from the subject's, in units of what rounding can do.
+        eta: η of an update that came too early, where that is the mistake.
+    """
+
+    mistake: Mistake
+    places: tuple[Place, ...]
+    off: float = 0.0
+    eta: float | None = None
+
+
+class Observation(NamedTuple):
+    """What the subject was given, in float64, and what the judge found."""
+
+    net: Network
+    params: Params
+    x: Numbers
+    y: Numbers
+    arithmetic: Arithmetic
+    judged: Mapping[Place, Judged]
+
+    @classmethod
+    def in_float64(
+        cls,
+        net: Network,
+        params: Params,
+        x: Any,
+        y: Any,
+        arithmetic: Arithmetic,
+        judged: Sequence[Judged],
+    ) -> Observation:
+        """The same in float64, each array as a batch."""
+        with jax.enable_x64(True):
+            rows = jax.tree.map(double, (params, jnp.atleast_2d(x), jnp.atleast_2d(y)))
+            params, x, y = jax.device_get(rows)
+        params = tuple(Layer(W, b) for W, b in params)
+        return cls(net, params, x, y, arithmetic, {one.place: one for one in judged})
+
+    @property
+    def m(self) -> int:
+        """How many examples."""
+        return len(self.y)
+
+    def shown(self) -> dict[Place, Numbers]:
+        """The subject's arrays, with the truth in place of values that it does not tell."""
+        return {
+            place: one.got.value
+            if one.got.valid is None
+            else np.where(one.got.valid, one.got.value, one.truth)
+            for place, one in self.judged.items()
+            if one.got is not None
+        }
+
+    def inputs(self, place: Place) -> Inputs:
+        """What the equation at a place reads: the subject's arrays, or what follows from them."""
+        (W, b), shown = by_layer(self.params), self.shown()
+        arrays: dict[str, dict[int, Any]] = {quantity: {} for quantity in Backprop._fields}
+        for key, one in self.judged.items():
+            arrays[key.quantity][key.layer] = shown.get(key, one.truth)
+        z, a, delta, dW = (arrays[quantity] for quantity in ("z", "a", "delta", "dW"))
+        right = self.judged[place].truth
+        return Inputs(self.net, place, W, b, z, a, delta, dW, self.y, right, shown[place])
+
+
+# ── A mistake in sight ───────────────────────────────────────────────────────────────────────────
+
+
+def explanations(seen: Observation, place: Place) -> list[Fit]:
+    """The mistakes that give the subject's numbers at a place, to the rounding of their own terms.
+
+    Many are the right value with something done to it: its bound, times as much, is theirs too.
+    """
+    with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+        return list(_explanations(seen, seen.inputs(place)))
+
+
+def _explanations(seen: Observation, inputs: Inputs) -> Iterator[Fit]:
+    bound, ar = seen.judged[inputs.place].bound, seen.arithmetic
+    longest = max(seen.m, *seen.net.sizes)
+    unit = ar.gamma(longest) + ar.product * (2 + ar.product) + 40 * (ar.u + FLOAT64_ROUNDOFF)
+    for mistake in CATALOGUE.values():
+        if inputs.kind not in mistake.kinds:
+            continue
+        wrong = mistake.result(inputs)
+        if wrong is None:
+            continue
+        wrong = np.asarray(wrong, np.float64)
+        size = mistake.result(inputs.size())
+        terms = np.abs(wrong) + np.abs(inputs.right)
+        if size is not None:
+            terms = terms + np.abs(np.asarray(size, np.float64))
+        slack = bound * max(1, _size_over(wrong, inputs.right))
+        off = np.abs(inputs.got - wrong) / (unit * terms + slack + longest * ar.tiny)
+        if np.isfinite(wrong).all() and off.max() <= 1:
+            too_early = mistake.name == "weights_updated_first"
+            eta = float(learning_rate(inputs)) if too_early else None
+            yield Fit(mistake, (inputs.place,), float(off.max()), eta)
+
+
+def _size_over(wrong: Any, right: Any) -> float:
+    """How many times the right values the largest wrong one is."""
+    size = float(np.abs(right).max())
+    return float(np.abs(wrong).max()) / size if size else 1.0
+
+
+# ── A mistake in errors that are not shown ───────────────────────────────────────────────────────
+
+
+def hidden_explanations(seen: Observation) -> list[Fit]:
+    """The mistakes that, made in one layer or else in all, would give all of the arrays given."""
+    with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+        right = backprop_with(seen.net, *_on_device(seen), {})
+        for everywhere in (False, True):
+            found = [
+                fit
+                for mistake in CATALOGUE.values()
+                for chosen in _hidden_places(seen, mistake, everywhere)
+                if (fit := _explains_all(seen, mistake, chosen, right))
+            ]
+            if found:
+                return found
+    return []
+
+
+def _on_device(seen: Observation) -> tuple[Any, Any, Any]:
+    params, x, y = jax.tree.map(jnp.asarray, (seen.params, seen.x, seen.y))
+    return params, x, y
+
+
+def _hidden_places(
+    seen: Observation, mistake: Mistake, everywhere: bool
+) -> list[tuple[Place, ...]]:
+    """Where the subject does not show what an equation gives, and others follow from it."""
+    hidden = [
+        place
+        for place in places_for(seen.net, mistake)
+        if place.is_per_example and seen.judged[place].got is None
+    ]
+    if not everywhere:
+        return [(place,) for place in hidden]
+    kinds = [tuple(place for place in hidden if place.kind == kind) for kind in mistake.kinds]
+    return [chosen for chosen in kinds if chosen]
+
+
+def _explains_all(
+    seen: Observation, mistake: Mistake, chosen: tuple[Place, ...], right: Backprop
+) -> Fit | None:
+    """The fit of a mistake that gives all of the subject's arrays; or None."""
+    shown = seen.shown()
+
+    def planted(eta: float) -> dict[Place, Numbers]:
+        wrong = dict.fromkeys(chosen, mistake)
+        record = backprop_with(seen.net, *_on_device(seen), wrong, eta)
+        return {place: np.asarray(record.at(place), np.float64) for place in shown}
+
+    eta = None
+    try:
+        wrong = planted(1.0)
+        if mistake.name == "weights_updated_first":
+            # In the gradients of the first layer on the way back that has it, η is linear.
+            top = max(place.layer for place in chosen)
+            first = [place for place in shown if place.layer == top]
+            change = np.concatenate([(wrong[p] - right.at(p)).ravel() for p in first])
+            off = np.concatenate([(shown[p] - right.at(p)).ravel() for p in first])
+            length = float(change @ change)
+            eta = float(off @ change) / length if length else 0.0
+            wrong = planted(eta)
+    except ValueError:  # the network has no room for it, or nothing of that layer is given
+        return None
+    # The bounds are those of the right computation; larger wrong numbers round as much more.
+    for place, got in shown.items():
+        slack = 4 * seen.judged[place].bound * max(1, _size_over(wrong[place], right.at(place)))
+        if not (np.abs(got - wrong[place]) <= slack).all():
+            return None
+    return Fit(mistake, chosen, eta=eta)
+
+
+# ── Another convention ───────────────────────────────────────────────────────────────────────────
+
+
+def disagreements_in(
+    judged: Sequence[Judged], declared: Convention, other: Convention, m: int
+) -> int:
+    """How many places disagree in another scale than the declared one, from one judgement.
+
+    A convention scales what the subject shows, and with its errors δ all that follows from them.
+    """
+    shown = {one.place for one in judged if one.got is not None}
+    scale = {
+        one.place: declared.factor(one.place, m) / other.factor(one.place, m) for one in judged
+    }
+    # How much the δ that each equation reads changes: by its own scale, or the one it follows from.
+    carried: dict[int, float] = {}
+    wrong = 0
+    for one in judged:
+        place, l = one.place, one.place.layer
+        reads = 1.0
+        if place.kind == "BP2":
+            reads = carried[l + 1]
+        elif place.kind in ("BP3", "BP4"):
+            reads = carried[l]
+        if place.quantity == "delta":
+            carried[l] = scale[place] if place in shown else reads
+        if one.got is None:
+            continue
+        # The penalty is in the gradient and the cost once, in every convention.
+        added = sum(one.terms) if place.quantity in ("cost", "dW") else 0.0
+        value = scale[place] * (one.got.value - added) + added
+        truth = reads * (one.truth - added) + added
+        off = np.abs(value - truth)
+        if one.got.valid is not None:
+            off = np.where(one.got.valid, off, 0)
+        wrong += not bool((off <= one.bound * max(1.0, reads, scale[place])).all())
+    return wrong
