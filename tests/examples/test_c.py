@@ -14,7 +14,9 @@ import jax
 import pytest
 
 import manual_bp as mbp
-from manual_bp.checking import golden, received
+from manual_bp.golden.case import random_case
+from manual_bp.golden.read import read_record
+from manual_bp.golden.write import write
 
 HERE = Path(__file__).parents[2] / "examples" / "c"
 SOURCE = (HERE / "backprop.c").read_text()
@@ -53,15 +55,15 @@ def cases(tmp_path_factory):
     made = {}
     for name, net in NETWORKS.items():
         folder = tmp_path_factory.mktemp("golden")
-        made[name] = golden.make(net, dtype="float64", seed=2), folder
-        golden.write(folder, made[name][0])
+        made[name] = random_case(net, dtype="float64", seed=2), folder
+        write(folder, made[name][0])
     return made
 
 
 def diagnose(program, case, folder, tmp_path):
     done = run(program, folder / "golden.bin", tmp_path / "mine.bin")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    mine = received.read_record(tmp_path / "mine.bin", case)
+    mine = read_record(tmp_path / "mine.bin", case)
     with jax.enable_x64(True):
         return mbp.check(case.net, case.params, case.x, case.y, mine)
 

@@ -12,44 +12,33 @@ import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.backprop import Backprop
-from manual_bp.checking.convention import Convention
-from manual_bp.checking.golden import (
-    DTYPES,
-    FORMAT,
-    MAX_VALUES,
-    VERSION,
-    Golden,
-    results,
-    shapes_of,
-)
-from manual_bp.network import Layer, Network, nearest
-from manual_bp.npz import Npz
+from manual_bp.checks import FLOATS, nearest
+from manual_bp.diagnosis.convention import Convention
+from manual_bp.files.npz import Npz
+from manual_bp.golden.case import FORMAT, MAX_VALUES, VERSION, Golden, Numbers, Shape, shapes
+from manual_bp.network import Layer, Network
+from manual_bp.record import Backprop, named_places
 
 MAX_BYTES = 2**25
 """The most that one file may hold (32 MiB): the JSON of the largest case there is takes 29."""
 
 _MAX_ITEMS = 2**22  # commas and brackets of a JSON file: what its lists take in memory
 _MAX_MEMBER = 16 * MAX_VALUES + 2**16  # bytes of an array in a .npz, its header with it
-_DOCUMENT = (
-    *("format", "version", "network", "dtype", "seed"),
-    *("values", "hex", "rounded", "rounded_hex"),
-)
 _NETWORK = ("sizes", "activations", "cost", "l2")
+_VALUES = ("values", "hex", "rounded", "rounded_hex")
+_DOCUMENT = ("format", "version", "network", "dtype", "seed", *_VALUES)
 _DESCRIPTION = ("format", "version", "sizes", "activations", "cost_name", "l2", "dtype", "seed")
 _HEX = re.compile(r"[+-]?0[xX](?=\.?[0-9a-fA-F])[0-9a-fA-F]*\.?[0-9a-fA-F]*([pP][+-]?[0-9]+)?")
 
 _OVERFLOW = "find where it overflows, or leave the array out"
-
-Numbers = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
+_TOO_LARGE = "write the arrays of this case alone"
 
 
 def read_golden(folder: str | os.PathLike[str]) -> Golden:
@@ -59,45 +48,46 @@ def read_golden(folder: str | os.PathLike[str]) -> Golden:
         ValueError: naming the file, the entry in it that does not fit, and what to do.
     """
     path = Path(folder, "golden.json")
+
+    def refuse(entry: str, expected: str, got: str) -> NoReturn:
+        _refuse(path, entry, expected, got, "write the folder again with scripts/golden.py")
+
     document = _load_json(path)
-    refuse = partial(_refuse, path, fix="write the folder again with scripts/golden.py")
     if not isinstance(document, dict):
         refuse("", "an object", _found(document))
-    for entry, expected in (("format", FORMAT), ("version", VERSION)):
-        if document.get(entry) != expected:
-            refuse(entry, f"{expected!r}", _shown(document.get(entry, "none")))
+    for entry, wanted in (("format", FORMAT), ("version", VERSION)):
+        if document.get(entry) != wanted:
+            refuse(entry, f"{wanted!r}", _shown(document.get(entry, "none")))
     network: Any = document.get("network")
     for entry, found, keys in (("", document, _DOCUMENT), ("network", network, _NETWORK)):
         if not isinstance(found, dict) or set(found) != set(keys):
             refuse(entry, f"the keys {', '.join(keys)}", _found(found))
 
-    sizes, activations, cost, l2 = (network[key] for key in _NETWORK)
+    sizes, dtype, seed, values = network["sizes"], *map(document.get, ("dtype", "seed", "values"))
     if not isinstance(sizes, list) or not all(map(_is_whole, sizes)):
         refuse("network.sizes", "a list of whole numbers", reprlib.repr(sizes))
     try:
-        net = Network([int(n) for n in sizes], activations, cost, l2)
+        net = Network(**network | {"sizes": [int(n) for n in sizes]})
     except (TypeError, ValueError) as error:
         refuse("network", "a network", f"one that is none ({error})")
-    dtype, seed = document["dtype"], document["seed"]
-    if dtype not in DTYPES:
-        refuse("dtype", f"one of {', '.join(DTYPES)}", reprlib.repr(dtype))
+    if dtype not in FLOATS:
+        refuse("dtype", f"one of {', '.join(FLOATS)}", reprlib.repr(dtype))
     if seed is not None and not _is_whole(seed):
         refuse("seed", "a whole number or null", reprlib.repr(seed))
 
-    values = document["values"]
     if not isinstance(values, dict) or len(values) < len(sizes):
-        refuse("values", f"every array of {len(sizes) - 1} layers", _found(values))
-    x = values.get("x")
-    shapes = shapes_of(net, len(x) if isinstance(x, list) else 0)
-    if set(values) != set(shapes):
-        refuse("values", f"the arrays {_listed(shapes)}", _found(values))
-    arrays = {name: _from_json(path, name, values[name], [shape]) for name, shape in shapes.items()}
-    params = [Layer(arrays[f"W{l}"], arrays[f"b{l}"]) for l in net.layers]  # type: ignore[arg-type]
+        refuse("values", f"every array of {net.depth} layers", _found(values))
+    known = shapes(net, len(values["x"]) if isinstance(values.get("x"), list) else 0)
+    if set(values) != set(known):
+        refuse("values", f"the arrays {_listed(known)}", _found(values))
+    arrays: dict[str, Any] = {
+        name: _from_json(path, name, values[name], [shape]) for name, shape in known.items()
+    }
+    params = tuple(Layer(arrays[f"W{l}"], arrays[f"b{l}"]) for l in net.layers)
+    record, seed = _record(net, arrays), None if seed is None else int(seed)
     try:
-        return Golden(
-            *(net, tuple(params), arrays["x"], arrays["y"], _as_record(net, arrays), "float64"),
-            seed=None if seed is None else int(seed),
-        ).in_dtype(dtype)
+        golden = Golden(net, params, arrays["x"], arrays["y"], record, "float64", seed)
+        return golden.in_dtype(dtype)
     except ValueError as error:
         refuse("values", f"inputs that {dtype} holds exactly", f"others ({error})")
 
@@ -130,51 +120,53 @@ def read_record(
 
     Example:
         >>> import pathlib, manual_bp as mbp
-        >>> from manual_bp.checking import golden, received
+        >>> from manual_bp.golden.case import case_from
         >>> net = mbp.Network((2, 1), ("identity",), "quadratic")
-        >>> case = golden.of(net, [([[2.0, -1.0]], [0.5])], [[1.0, 3.0]], [[1.0]])
+        >>> case = case_from(net, [([[2.0, -1.0]], [0.5])], [[1.0, 3.0]], [[1.0]])
         >>> _ = pathlib.Path("mine.json").write_text('{"dW1": [[-1.5, "-0x1.2p+2"]]}')
-        >>> received.read_record("mine.json", case).dW[0].tolist()
+        >>> read_record("mine.json", case).dW[0].tolist()
         [[-1.5, -4.5]]
     """
-    path = Path(path)
-    readers = {".npz": _read_npz, ".json": _read_json, ".bin": _read_bin}
-    if path.suffix.lower() not in readers:
-        _refuse(path, "", "a .npz, .json or .bin file", "another name", "rename or convert it")
-    arrays = readers[path.suffix.lower()](path, golden, convention or Convention())
-    inputs = golden.values()
+    path, inputs, results = Path(path), golden.values(), named_places(golden.net)
+    match path.suffix.lower():
+        case ".npz":
+            arrays = _read_npz(path, golden)
+        case ".json":
+            arrays = _read_json(path, golden)
+        case ".bin":
+            arrays = _read_bin(path, golden, convention or Convention())
+        case _:
+            fix = "rename or convert it"
+            _refuse(path, "", "a .npz, .json or .bin file", "another name", fix)
     for name, array in arrays.items():
         _check_numbers(path, name, array, golden.dtype)
-        if name not in results(golden.net) and not _same(array, inputs[name]):
+        if name not in results and not _same(array, inputs[name]):
             fix = "compute from the case's inputs, and write W and b as they were before an update"
-            _refuse(
-                path, name, f"the case's own {name}", "other numbers", f"{fix}, or leave it out"
-            )
-    if not set(arrays) & set(results(golden.net)):
-        _refuse(
-            *(path, "", f"at least one of {_listed(results(golden.net))}", _listed(arrays)),
-            "write what your program computed under these names",
-        )
-    return _as_record(golden.net, arrays)
+            fix += ", or leave it out"
+            _refuse(path, name, f"the case's own {name}", "other numbers", fix)
+    if not set(arrays) & set(results):
+        fix = "write what your program computed under these names"
+        _refuse(path, "", f"at least one of {_listed(results)}", _listed(arrays), fix)
+    return _record(golden.net, arrays)
 
 
 # ── Three kinds of file ──────────────────────────────────────────────────────────────────────────
 
 
-def _read_npz(path: Path, golden: Golden, convention: Convention) -> dict[str, Numbers]:
-    _content(path, whole=False)
-    shapes = shapes_of(golden.net, len(golden.x))
-    own = {*_DESCRIPTION, *(f"{name}_{golden.dtype}" for name in shapes)}  # of golden.npz itself
+def _read_npz(path: Path, golden: Golden) -> dict[str, Numbers]:
+    _check_file(path)
+    known = shapes(golden.net, len(golden.x))
+    own = {*_DESCRIPTION, *(f"{name}_{golden.dtype}" for name in known)}  # of golden.npz itself
     arrays = {}
     with Npz(str(path)) as archive:
         names = [name for name in archive.names if name not in own]
-        _known(path, names, shapes)
+        _check_once(path, names)
+        _check_names(path, names, known)
         for name in names:
             if (size := archive.stored(name)) > _MAX_MEMBER:
-                fix = "write the arrays of this case alone"
-                _refuse(path, name, f"at most {_MAX_MEMBER:,} bytes", f"{size:,}", fix)
+                _refuse(path, name, f"at most {_MAX_MEMBER:,} bytes", f"{size:,}", _TOO_LARGE)
             header = archive.header(name)
-            _check_shape(path, name, header.shape, _allowed(name, shapes[name]))
+            _check_shape(path, name, header.shape, _allowed(name, known[name]))
             array = archive.array(name, header)
             narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 8
             with np.errstate(over="ignore"):  # of a wider format; an infinity is told of later
@@ -183,68 +175,61 @@ def _read_npz(path: Path, golden: Golden, convention: Convention) -> dict[str, N
     return arrays
 
 
-def _read_json(path: Path, golden: Golden, convention: Convention) -> dict[str, Numbers]:
+def _read_json(path: Path, golden: Golden) -> dict[str, Numbers]:
     document = _load_json(path)
     if isinstance(document, dict) and document.get("format") == FORMAT:
         document = document.get("values")
     if not isinstance(document, dict):
-        _refuse(
-            *(path, "", "an object of arrays by name", _found(document)),
-            'write {"z1": [[...], ...], ...}',
-        )
-    shapes = shapes_of(golden.net, len(golden.x))
-    _known(path, document, shapes)
+        fix = 'write {"z1": [[...], ...], ...}'
+        _refuse(path, "", "an object of arrays by name", _found(document), fix)
+    known = shapes(golden.net, len(golden.x))
+    _check_names(path, document, known)
     return {
-        name: _from_json(path, name, value, _allowed(name, shapes[name]))
+        name: _from_json(path, name, value, _allowed(name, known[name]))
         for name, value in document.items()
     }
 
 
 def _read_bin(path: Path, golden: Golden, convention: Convention) -> dict[str, Numbers]:
-    content = _content(path)
-    names = results(golden.net)
-    shapes = shapes_of(golden.net, len(golden.x))
-    size = 8 * sum(math.prod(shapes[name]) for name in names)
-    if len(content) != size:
-        _refuse(
-            *(path, "", f"{size:,} bytes: {_listed(names)} as float64", f"{len(content):,}"),
-            "write every result and nothing else, in the order of golden.bin",
-        )
+    content, places = _content(path), named_places(golden.net)
+    known = {name: place.shape(golden.net, len(golden.x)) for name, place in places.items()}
+    if len(content) != (size := 8 * sum(map(math.prod, known.values()))):
+        expected = f"{size:,} bytes: {_listed(known)} as float64"
+        fix = "write every result and nothing else, in the order of golden.bin"
+        _refuse(path, "", expected, f"{len(content):,}", fix)
     numbers, arrays = np.frombuffer(content, "<f8").astype(np.float64), {}
-    for name, (field, _) in names.items():
-        shape = shapes[name]
-        columns = field in ("z", "a", "delta") and convention.examples == "columns"
-        if columns or (field == "dW" and convention.weights == "in_out"):
-            shape = shape[::-1]
+    for name, shape in known.items():
         array, numbers = np.split(numbers, [math.prod(shape)])
+        if convention.is_transposed(places[name]):
+            shape = shape[::-1]
         arrays[name] = array.reshape(shape)
     return arrays
 
 
-def _content(path: Path, *, whole: bool = True) -> bytes:
-    """The bytes of a regular file of at most `MAX_BYTES`; none where they are not asked for."""
+def _check_file(path: Path) -> None:
+    """Refuse what is no regular file, or one of more than `MAX_BYTES`."""
     if not path.is_file():
         found = "something else" if path.exists() else "nothing there"
         _refuse(path, "", "a file", found, "check the path")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        _refuse(path, "", f"at most {MAX_BYTES:,} bytes", f"{size:,}", _TOO_LARGE)
+
+
+def _content(path: Path) -> bytes:
+    _check_file(path)
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(MAX_BYTES + 1) if whole else b""
-    if max(size, len(content)) > MAX_BYTES:
-        fix = "write the arrays of this case alone"
-        _refuse(path, "", f"at most {MAX_BYTES:,} bytes", f"{size:,}", fix)
-    return content
+        return file.read(MAX_BYTES)  # and no more, should it grow meanwhile
 
 
 def _load_json(path: Path) -> Any:
     content = _content(path)
-    refuse = partial(_refuse, path, "", fix="write the file again, whole")
+
+    def refuse(expected: str, got: str) -> NoReturn:
+        _refuse(path, "", expected, got, "write the file again, whole")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            again = next(name for name, times in Counter(k for k, _ in pairs).items() if times > 1)
-            _refuse(path, _shown(again), "a name once", "it again", "keep one of them")
-        return found
+        _check_once(path, (name for name, _ in pairs))
+        return dict(pairs)
 
     try:
         text = content.decode("utf-8-sig")
@@ -273,22 +258,17 @@ def _from_json(path: Path, name: str, value: Any, allowed: list[Shape]) -> Numbe
         _check_shape(path, name, shape, allowed)
     elif () not in allowed:
         _refuse(path, name, _any_of(allowed), _shown(value), "write an array as its rows")
-    array = np.empty(shape)
-    rows = value if len(shape) == 2 else [value]
-    for i, row in enumerate(rows if shape else []):
-        at = (i,) if len(shape) == 2 else ()
-        if not isinstance(row, list) or len(row) != shape[-1]:
+    for i, row in enumerate(value if len(shape) == 2 else []):
+        if not isinstance(row, list) or len(row) != shape[1]:
             found = f"{len(row)}" if isinstance(row, list) else _shown(row)
-            expected = f"{shape[-1]} numbers, like the first row"
-            _refuse(path, _entry(name, at), expected, found, "write rows of one length")
-        for j, number in enumerate(row):
-            array[(*at, j)] = _number(path, name, (*at, j), number)
-    if not shape:
-        array[()] = _number(path, name, (), value)
-    return array
+            expected = f"{shape[1]} numbers, like the first row"
+            _refuse(path, f"{name}[{i}]", expected, found, "write rows of one length")
+    flat = chain.from_iterable(value) if len(shape) == 2 else value if shape else [value]
+    return np.reshape([_number(path, name, shape, i, v) for i, v in enumerate(flat)], shape)
 
 
-def _number(path: Path, name: str, index: Shape, value: Any) -> float:
+def _number(path: Path, name: str, shape: Shape, i: int, value: Any) -> float:
+    """The number that stands i-th in the array of an entry."""
     if isinstance(value, str) and _HEX.fullmatch(value):
         try:
             value = float.fromhex(value)
@@ -296,9 +276,9 @@ def _number(path: Path, name: str, index: Shape, value: Any) -> float:
             value = math.inf
     if not isinstance(value, float):
         fix = 'write it as 0.1 or as "0x1.8p+1"'
-        _refuse(path, _entry(name, index), "a number", _shown(value), fix)
+        _refuse(path, _entry(name, shape, i), "a number", _shown(value), fix)
     if not math.isfinite(value):
-        _refuse(path, _entry(name, index), "a finite number", str(value), _OVERFLOW)
+        _refuse(path, _entry(name, shape, i), "a finite number", str(value), _OVERFLOW)
     return value
 
 
@@ -312,43 +292,39 @@ def _allowed(name: str, shape: Shape) -> list[Shape]:
     return list(dict.fromkeys([shape, shape[::-1], *one_example]))
 
 
-def _as_record(net: Network, arrays: dict[str, Numbers]) -> Backprop:
-    fields: dict[str, Any] = {"z": (), "a": (), "delta": (), "dW": (), "db": ()}
-    for name, (field, _) in results(net).items():
-        if field != "cost":
-            fields[field] += (arrays.get(name),)
-    cost: Any = arrays["cost"].reshape(()) if "cost" in arrays else None
-    return Backprop(cost, **fields)
+def _record(net: Network, arrays: dict[str, Numbers]) -> Backprop:
+    places = {place: arrays.get(name) for name, place in named_places(net).items()}
+    record = Backprop.from_places(places, net)
+    return record if record.cost is None else record._replace(cost=record.cost.reshape(()))
 
 
-def _known(path: Path, names: Iterable[str], shapes: dict[str, Shape]) -> None:
-    for name, times in Counter(list(names)).items():
-        if name not in shapes:
-            alike = [known for known in shapes if known.lower() == name.lower()]
-            fix = nearest(alike[0] if alike else name[:40], shapes)
-            fix = fix if len(shapes) < 60 else fix.partition(" Known")[0]
-            expected = "names of the case's arrays"
-            _refuse(path, _shown(name), expected, "an unknown one", fix)
+# ── What is refused ──────────────────────────────────────────────────────────────────────────────
+
+
+def _check_once(path: Path, names: Iterable[str]) -> None:
+    for name, times in Counter(names).items():
         if times > 1:
             _refuse(path, _shown(name), "a name once", f"it {times} times", "keep one of them")
 
 
+def _check_names(path: Path, names: Iterable[str], known: dict[str, Shape]) -> None:
+    for name in names:
+        if name not in known:
+            alike = [other for other in known if other.lower() == name.lower()]
+            fix = nearest(alike[0] if alike else name[:40], known)
+            fix = fix if len(known) < 60 else fix.partition(" Known")[0]
+            _refuse(path, _shown(name), "names of the case's arrays", "an unknown one", fix)
+
+
 def _check_numbers(path: Path, name: str, array: Numbers, dtype: str) -> None:
-    if not np.isfinite(array).all():
-        index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-        _refuse(path, _entry(name, index), "a finite number", str(array[index]), _OVERFLOW)
+    wrong = ~np.isfinite(array).ravel()
+    if wrong.any():
+        i = int(wrong.argmax())
+        entry, got = _entry(name, array.shape, i), str(array.ravel()[i])
+        _refuse(path, entry, "a finite number", got, _OVERFLOW)
     if jnp.finfo(array.dtype).eps > jnp.finfo(dtype).eps:
         fix = f"make the case in {array.dtype}, or write the numbers as {dtype} gave them"
         _refuse(path, name, f"numbers as fine as {dtype}", str(array.dtype), fix)
-
-
-def _same(array: Numbers, ours: Numbers) -> bool:
-    """Whether an input is ours, in any convention's layout."""
-    flat = ours.ndim == 1 or len(ours) == 1
-    return any(
-        np.array_equal(*pair)
-        for pair in ((array, ours), (array.T, ours), (array.ravel(), ours.ravel()))[: 2 + flat]
-    )
 
 
 def _check_shape(path: Path, name: str, shape: Shape, allowed: list[Shape]) -> None:
@@ -358,6 +334,13 @@ def _check_shape(path: Path, name: str, shape: Shape, allowed: list[Shape]) -> N
 
 def _any_of(allowed: list[Shape]) -> str:
     return f"shape {' or '.join(map(str, allowed))}"
+
+
+def _same(array: Numbers, ours: Numbers) -> bool:
+    """Whether an input is ours, in any convention's layout."""
+    if ours.ndim == 1 or len(ours) == 1:
+        return np.array_equal(array.ravel(), ours.ravel())
+    return np.array_equal(array, ours) or np.array_equal(array.T, ours)
 
 
 def _is_whole(value: Any) -> bool:
@@ -381,10 +364,11 @@ def _shown(value: Any) -> str:
     return ascii(value[:40]) if isinstance(value, str) else reprlib.repr(value)
 
 
-def _entry(name: str, index: Shape) -> str:
-    return f"{name}[{', '.join(map(str, index))}]" if index else name
+def _entry(name: str, shape: Shape, i: int) -> str:
+    """An array's i-th number: dW1[3, 1]; a lone number has the array's name."""
+    return f"{name}{list(map(int, np.unravel_index(i, shape)))}" if shape else name
 
 
-def _refuse(path: Path, entry: str, expected: object, got: object, fix: str) -> NoReturn:
+def _refuse(path: Path, entry: str, expected: str, got: str, fix: str) -> NoReturn:
     where = f"{path}: {entry}" if entry else f"{path}"
     raise ValueError(f"{where}: expected {expected}, got {got}; {fix}")

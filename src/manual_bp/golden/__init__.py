@@ -1,0 +1,1 @@
+"""Golden vectors: one case with all its numbers, for a program in any language."""

@@ -1,0 +1,122 @@
+"""A case in three files: golden.bin, golden.npz and golden.json.
+
+`docs/golden.md` describes them, `docs/golden.schema.json` the JSON.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from manual_bp.files.atomic import replacing
+from manual_bp.golden.case import FILES, FORMAT, VERSION, Golden
+
+# In golden.bin a name is its place in these, which only ever grow at their ends.
+SIGMA_CODES = (
+    *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu"),
+    *("softplus", "silu", "gelu", "gelu_tanh", "softmax"),
+)
+COST_CODES = ("quadratic", "cross_entropy", "binary_cross_entropy")
+
+
+def write(folder: str | os.PathLike[str], golden: Golden) -> list[Path]:
+    """Write the three files, each whole or not at all; a folder that is not there is made.
+
+    Args:
+        folder: where to.
+        golden: the case, of `random_case` or `case_from`.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        OSError: when the folder cannot be written to.
+
+    Example:
+        >>> import manual_bp as mbp
+        >>> from manual_bp.golden.case import random_case
+        >>> from manual_bp.golden.read import read_golden
+        >>> net = mbp.Network((2, 3, 1), ("tanh", "sigmoid"), "quadratic")
+        >>> [path.name for path in write("vectors", random_case(net))]
+        ['golden.bin', 'golden.npz', 'golden.json']
+        >>> read_golden("vectors").net == net
+        True
+    """
+    paths = [Path(folder, name) for name in FILES]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, write_to in zip(paths, (_write_bin, _write_npz, _write_json), strict=True):
+        with replacing(path) as file:
+            write_to(file, golden)
+    return paths
+
+
+def _write_bin(file: IO[bytes], golden: Golden) -> None:
+    net = golden.net
+    sigmas = [SIGMA_CODES.index(sigma.name) for sigma in net.activations]
+    cost = COST_CODES.index(net.cost.name)
+    header = np.array([VERSION, net.depth, len(golden.x), cost, net.l2, *net.sizes, *sigmas])
+    for array in (header, *golden.values().values()):
+        file.write(array.astype("<f8").tobytes())
+
+
+def _write_npz(file: IO[bytes], golden: Golden) -> None:
+    net, dtype = golden.net, golden.dtype
+    # NumPy's own files know no bfloat16; float32 holds it exactly.
+    stored = np.dtype("float32" if dtype == "bfloat16" else dtype)
+    arrays: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sizes": net.sizes,
+        "activations": [sigma.name for sigma in net.activations],
+        "cost_name": net.cost.name,
+        "l2": net.l2,
+        "dtype": dtype,
+        "seed": -1 if golden.seed is None else golden.seed,
+        **golden.values(),
+        **{f"{name}_{dtype}": array.astype(stored) for name, array in golden.rounded().items()},
+    }
+    np.savez(file, **arrays)
+
+
+def _write_json(file: IO[bytes], golden: Golden) -> None:
+    net, values, rounded = golden.net, golden.values(), golden.rounded()
+    network = {
+        "sizes": net.sizes,
+        "activations": [sigma.name for sigma in net.activations],
+        "cost": net.cost.name,
+        "l2": net.l2,
+    }
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": network,
+        "dtype": golden.dtype,
+        "seed": golden.seed,
+    }
+    entries = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
+    for key, arrays, number in (
+        ("values", values, _decimal),
+        ("hex", values, _hexadecimal),
+        ("rounded", rounded, _decimal),
+        ("rounded_hex", rounded, _hexadecimal),
+    ):
+        lines = [f'  "{name}": {_nested(v.tolist(), number)}' for name, v in arrays.items()]
+        entries.append(f' "{key}": {{\n' + ",\n".join(lines) + "\n }")
+    file.write(("{\n" + ",\n".join(entries) + "\n}\n").encode())
+
+
+def _nested(numbers: Any, number: Callable[[float], str]) -> str:
+    if isinstance(numbers, float):
+        return number(numbers)
+    return "[" + ", ".join(_nested(row, number) for row in numbers) + "]"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.17g}"
+
+
+def _hexadecimal(value: float) -> str:
+    return f'"{value.hex()}"'
