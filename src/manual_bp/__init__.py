@@ -2,7 +2,6 @@
 
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
-    Backprop,
     backprop,
     bias_gradient,
     cost,
@@ -10,16 +9,22 @@ from manual_bp.backprop import (
     hidden_delta,
     output_delta,
     update,
-    value_and_grad,
     weight_gradient,
+    weighted_input,
 )
-from manual_bp.checking.blindness import suggest_case
-from manual_bp.checking.convention import Convention
-from manual_bp.checking.diagnosis import Diagnosis, Finding, check
 from manual_bp.costs import Cost
+from manual_bp.diagnosis.case import suggest_case
+from manual_bp.diagnosis.check import Diagnosis, check
+from manual_bp.diagnosis.convention import Convention
+from manual_bp.diagnosis.finding import Finding
+from manual_bp.lean import predict, value_and_grad
 from manual_bp.network import Layer, Network
-from manual_bp.training import fit
-from manual_bp.verification.agreement import Agreement, Row, compare
+from manual_bp.record import Backprop
+from manual_bp.training.checkpoint import load, save
+from manual_bp.training.fit import fit
+from manual_bp.training.history import History
+from manual_bp.verdicts.compare import Agreement, compare
+from manual_bp.verdicts.rows import Row
 from manual_bp.witnesses.autodiff import autodiff
 from manual_bp.witnesses.numerical import numerical
 from manual_bp.witnesses.summation import summation
@@ -34,17 +39,22 @@ __all__ = [
     "Backprop",
     "cost",
     "forward",
+    "weighted_input",
     "output_delta",
     "hidden_delta",
     "bias_gradient",
     "weight_gradient",
     "update",
+    "predict",
     "backprop",
     "autodiff",
     "summation",
     "numerical",
     "value_and_grad",
     "fit",
+    "History",
+    "save",
+    "load",
     "compare",
     "Agreement",
     "Row",

@@ -1,8 +1,4 @@
-import io
-import json
-import os
 import signal
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -14,48 +10,15 @@ import pytest
 
 import manual_bp as mbp
 from helpers import plain_ctrl_c
-from manual_bp import training
-from manual_bp.checkpoint import load, load_settings, replacing, save
-from manual_bp.training import fit, shuffled
-from manual_bp.verification import agreement
-
-NET = mbp.Network((3, 5, 4), ("tanh", "softmax"), "cross_entropy", l2=0.01)
-M = 23  # 7 does not divide it
-KEY = jax.random.key(5)
-
-
-def case(dtype=jnp.float32, net=NET, seed=0):
-    k = jax.random.split(jax.random.key(seed), 3)
-    params = tuple(
-        mbp.Layer(W, 0.1 * jax.random.normal(jax.random.fold_in(k[0], len(b)), b.shape, dtype))
-        for W, b in net.init(k[0], dtype)
-    )
-    x = jax.random.normal(k[1], (M, net.sizes[0]), dtype)
-    classes = jax.random.randint(k[2], (M,), 0, net.sizes[-1])
-    return params, x, jax.nn.one_hot(classes, net.sizes[-1], dtype=dtype)
-
-
-def run(params, x, y, **changes):
-    settings = {"epochs": 3, "batch_size": 7, "key": KEY, "learning_rate": 0.3} | changes
-    return fit(NET, params, x, y, **settings)
-
-
-def batches(x, y, epoch, batch_size):
-    """The epoch's mini-batches, by NumPy from the 32 random bits of each example."""
-    order = np.argsort(jax.random.bits(jax.random.fold_in(KEY, epoch), (len(x),)), kind="stable")
-    for i in range(0, len(x), batch_size):
-        yield x[order[i : i + batch_size]], y[order[i : i + batch_size]]
+from manual_bp.training import fit as fit_module
+from manual_bp.training.fit import epochs, fit
+from manual_bp.training.history import CURVES, SavedState, named
+from manual_bp.verdicts import compare as agreement
+from training_case import KEY, NET, OPTIMIZERS, M, batches, case, run, same
 
 
 def flat(tree):
     return jax.flatten_util.ravel_pytree(tree)[0]
-
-
-def same(one, other):
-    one, other = jax.tree.leaves(one), jax.tree.leaves(other)
-    return len(one) == len(other) and all(
-        a.dtype == b.dtype and bool((a == b).all()) for a, b in zip(one, other, strict=True)
-    )
 
 
 # ── The numbers ──────────────────────────────────────────────────────────────────────────────────
@@ -78,7 +41,7 @@ def by_loop(step, params, state, x, y, epochs, batch_size):
         for xb, yb in batches(x, y, epoch, batch_size):
             jacobians.append(np.asarray(jacobian(flat((params, state)), xb, yb)))
             record = mbp.autodiff(NET, params, xb, yb)
-            A = max(1.0, float(max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(record))))
+            A = max(1.0, float(max(np.abs(leaf).max() for leaf in jax.tree.leaves(record))))
             # Forward, BP2 and BP4: a product and a sum for each weight and example.
             operations = 6 * len(xb) * P + 20 * len(xb) * sum(NET.sizes) + 20 * P
             local.append(2 * operations * u * A**2)
@@ -104,13 +67,6 @@ def optax_with_autodiff(optimizer):
         return optax.apply_updates(params, updates), state, C
 
     return step
-
-
-OPTIMIZERS = {
-    "momentum": optax.sgd(0.1, momentum=0.9),
-    # With this under the root the step's derivative stays near 1; else √v is steep at 0.
-    "adam": optax.adam(0.05, eps_root=0.1),
-}
 
 
 @pytest.mark.parametrize("how", ["update", *OPTIMIZERS])
@@ -145,17 +101,6 @@ def test_dtype_stays_and_key_decides_bit_for_bit(dtype):
     assert history.cost[-1] < history.cost[0]
 
 
-def test_every_example_is_used_once_an_epoch():
-    x = jnp.arange(M, dtype=jnp.float32)[:, None]
-    full, rest = shuffled(x, -x, KEY, 7)
-    assert (full[0].shape, rest[0].shape) == ((3, 7, 1), (1, 2, 1))
-    seen = np.concatenate([full[0].ravel(), rest[0].ravel()])
-    assert sorted(seen) == list(range(M))
-    assert list(seen) != list(range(M))
-    assert (full[1] == -full[0]).all()
-    assert not (shuffled(x, x, jax.random.key(6), 7)[0][0] == full[0]).all()
-
-
 def test_callers_params_stay_usable_and_numpy_is_taken():
     params, x, y = case()
     before = jax.tree.map(np.array, params)
@@ -174,7 +119,7 @@ def test_validation_by_hand():
     C = float(mbp.cost(NET, got, x[:9], y[:9]))
     # Both are sums of some 20 terms of order 1 in float32.
     assert abs(history.validation_cost[0] - C) <= 40 * 2.0**-24 * max(1, C)
-    assert all(isinstance(getattr(history, name), np.ndarray) for name in training.CURVES)
+    assert all(isinstance(getattr(history, name), np.ndarray) for name in CURVES)
 
 
 def test_training_accuracy_is_that_of_the_steps():
@@ -201,7 +146,7 @@ def test_no_accuracy_without_classes():
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("optimizer", [None, OPTIMIZERS["momentum"], optax.adam(0.01)])
+@pytest.mark.parametrize("optimizer", [None, *OPTIMIZERS.values()])
 def test_continuing_is_as_if_never_interrupted(optimizer):
     params, x, y = case()
     how = {"optimizer": optimizer, "learning_rate": None if optimizer else 0.3}
@@ -222,20 +167,66 @@ def test_continuing_is_as_if_never_interrupted(optimizer):
     assert (joined.cost == history.cost).all()
 
 
-@pytest.mark.parametrize("where", ["on_epoch", "descend"])
-def test_ctrl_c_returns_the_last_whole_epoch(monkeypatch, where):
+def test_on_epoch_that_returns_false_stops_training_there():
     params, x, y = case()
     expected, _ = run(params, x, y, epochs=2)
-    changes = {}
-    if where == "on_epoch":
+    seen = []
 
-        def on_epoch(params, history):
-            if history.epoch == 2:
-                raise KeyboardInterrupt
+    def on_epoch(params, history):
+        seen.append((params, history))
+        return False if history.epoch == 2 else None if history.epoch else 0
 
-        changes["on_epoch"] = on_epoch
-    else:
-        calls, descend = [], training.descend
+    got, history = run(params, x, y, epochs=9, on_epoch=on_epoch)
+    assert same(got, expected)
+    assert (history.epoch, len(history.cost)) == (2, 2)
+    assert history.stopped == "stopped by on_epoch after 2 of 9 epochs"
+    assert [(h.epoch, len(h.cost), h.stopped) for _, h in seen] == [(1, 1, ""), (2, 2, "")]
+    assert same(seen[-1][0], got)
+
+
+@pytest.mark.parametrize("value", [0, None, np.False_, ()], ids=repr)
+def test_nothing_but_false_stops_training(value):
+    history = run(*case(), on_epoch=lambda *_: value)[1]
+    assert (history.epoch, history.stopped) == (3, "")
+
+
+def test_epochs_gives_what_fit_gives():
+    params, x, y = case()
+    expected, history = run(params, x, y, validation=(x, y))
+    settings = {"epochs": 3, "batch_size": 7, "key": KEY, "learning_rate": 0.3}
+    pairs = list(epochs(NET, params, x, y, **settings, validation=(x, y)))
+    assert [h.epoch for _, h in pairs] == [len(h.cost) for _, h in pairs] == [1, 2, 3]
+    assert same(pairs[-1][0], expected)
+    # An earlier pair is still what it was.
+    assert same(pairs[0][0], run(params, x, y, epochs=1)[0])
+    for name in set(CURVES) - {"seconds"}:
+        assert (getattr(pairs[-1][1], name) == getattr(history, name)).all(), name
+        assert (getattr(pairs[0][1], name) == getattr(history, name)[:1]).all(), name
+    with pytest.raises(ValueError, match="batch_size"):
+        epochs(NET, params, x, y, **settings | {"batch_size": 0})  # before the first pair
+
+
+def test_a_history_is_not_changed_by_another():
+    params, x, y = case()
+    first, *_, last = (
+        history
+        for _, history in epochs(
+            NET, params, x, y, epochs=20, batch_size=7, key=KEY, learning_rate=0.3
+        )
+    )
+    assert (len(first.cost), len(last.cost)) == (1, 20)
+    assert np.isfinite(last.cost).all()
+    assert first.cost[0] == last.cost[0]
+    with pytest.raises(ValueError, match="read-only"):
+        first.cost[0] = 0
+
+
+@pytest.mark.parametrize("where", ["on_epoch", "descend"])
+def test_an_interrupt_leaves_the_last_whole_epoch(monkeypatch, where):
+    params, x, y = case()
+    expected, _ = run(params, x, y, epochs=2)
+    if where == "descend":
+        calls, descend = [], fit_module.descend
 
         def interrupted(*args):
             result = descend(*args)  # the arrays that it was given are gone
@@ -244,56 +235,32 @@ def test_ctrl_c_returns_the_last_whole_epoch(monkeypatch, where):
                 raise KeyboardInterrupt
             return result
 
-        monkeypatch.setattr(training, "descend", interrupted)
-    got, history = run(params, x, y, **changes, epochs=9)
-    assert same(got, expected)
-    assert (history.epoch, len(history.cost), history.interrupted) == (2, 2, True)
-    assert history.stopped == "interrupted after 2 of 9 epochs"
-
-
-@pytest.mark.parametrize("presses", [1, 2])
-@plain_ctrl_c()
-def test_ctrl_c_waits_for_on_epoch_but_not_a_second_time(presses):
-    params, x, y = case()
-    lines = []
+        monkeypatch.setattr(fit_module, "descend", interrupted)
+    kept = []
 
     def on_epoch(params, history):
-        if history.epoch == 2:
-            for _ in range(presses):
-                signal.raise_signal(signal.SIGINT)
-            lines.append("a file is saved whole")
+        kept[:] = params, history
+        if where == "on_epoch" and history.epoch == 2:
+            raise KeyboardInterrupt
 
-    _, history = run(params, x, y, epochs=9, on_epoch=on_epoch)
-    assert (history.epoch, history.interrupted, len(lines)) == (2, True, presses == 1)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@plain_ctrl_c()
-def test_ctrl_c_is_heard_between_the_steps_that_are_verified(monkeypatch):
-    params, x, y = case()
-    verified = []
-
-    def verify(*args):
-        verified.append(args[-1])
-        if len(verified) == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(training, "_verify", verify)
-    _, history = run(params, x, y, verify_every=1)
-    assert (history.epoch, history.interrupted, verified) == (0, True, [0, 1])
+    with pytest.raises(KeyboardInterrupt):
+        run(params, x, y, epochs=9, on_epoch=on_epoch)
+    got, history = kept
+    assert same(got, expected)
+    assert (history.epoch, len(history.cost), history.stopped) == (2, 2, "")
 
 
 @plain_ctrl_c()
 def test_the_callers_own_handler_and_other_threads_are_left_alone():
     params, x, y = case()
     pressed = []
-    signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    signal.signal(signal.SIGINT, handler := lambda *_: pressed.append(1))
     _, history = run(params, x, y, on_epoch=lambda *_: signal.raise_signal(signal.SIGINT))
-    assert (history.epoch, history.interrupted, len(pressed)) == (3, False, 3)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert (history.epoch, history.stopped, len(pressed)) == (3, "", 3)
+    assert signal.getsignal(signal.SIGINT) is handler
     with ThreadPoolExecutor() as threads:
         _, history = threads.submit(run, params, x, y).result()
-    assert (history.epoch, history.interrupted) == (3, False)
+    assert (history.epoch, history.stopped) == (3, "")
 
 
 def test_nonfinite_cost_stops_with_the_last_finite_parameters():
@@ -325,6 +292,19 @@ def test_nonfinite_cost_stops_with_the_last_finite_parameters():
     # Growth by ~10⁴ a step hides the last digits: 10 roundings of 24 terms a step.
     ratio = np.asarray(flat(got)) / np.asarray(flat(params))
     assert np.abs(ratio - 1).max() < 1e-3
+
+
+def test_the_last_pair_of_epochs_says_that_it_stopped():
+    net = mbp.Network((3, 4), ("identity",), "quadratic")
+    params, x, y = case(net=net)
+    settings = {"epochs": 50, "batch_size": 7, "key": KEY, "learning_rate": 1e4}
+    with pytest.warns(RuntimeWarning):
+        expected, stopped = fit(net, params, x, y, **settings)
+    *before, (got, history) = epochs(net, params, x, y, **settings)  # a warning would be an error
+    assert same(got, expected)
+    assert history.stopped == stopped.stopped != ""
+    assert history.epoch == before[-1][1].epoch == len(history.cost)
+    assert not any(earlier.stopped for _, earlier in before)
 
 
 def test_an_update_that_overflows_after_a_finite_cost_stops_too():
@@ -387,6 +367,11 @@ def test_a_mistake_that_shows_late_is_named_with_its_step(monkeypatch):
         run(params, x, y, verify_every=2)
 
 
+def test_silence(capfd):
+    run(*case())
+    assert capfd.readouterr() == ("", "")
+
+
 # ── What is handed in ────────────────────────────────────────────────────────────────────────────
 
 
@@ -404,9 +389,8 @@ def test_a_mistake_that_shows_late_is_named_with_its_step(monkeypatch):
         ({"learning_rate": float("nan")}, "learning_rate: expected a finite number > 0"),
         ({"learning_rate": "0.1"}, "learning_rate: expected a positive number"),
         ({"learning_rate": 1e-60}, "learning_rate: 1e-60 is outside the range of float32"),
-        ({"key": 0}, "key: expected one such as jax.random.key"),
-        ({"key": jax.random.split(KEY)}, "key: expected one such as jax.random.key"),
-        ({"progress": "yes"}, "progress: expected None, True or False"),
+        ({"key": 0}, "key: expected a key such as jax.random.key"),
+        ({"key": jax.random.split(KEY)}, "key: expected a key such as jax.random.key"),
         ({"optimizer_state": ()}, "optimizer_state: it goes with optimizer"),
         ({"validation": 3}, r"validation: expected a pair \(x, y\)"),
         ({"validation": (np.ones((2, 3)), np.ones((2, 4)))}, "validation: .*float64"),
@@ -425,132 +409,28 @@ def test_one_example_without_its_axis_is_refused():
         run(params, x[0], y[0])
 
 
-# ── The progress bar ─────────────────────────────────────────────────────────────────────────────
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize("library", ["rich.progress", "tqdm", None])
-def test_progress_on_a_terminal(monkeypatch, library):
-    if library:
-        pytest.importorskip(library)
-    monkeypatch.setattr(training, "_installed", lambda module: module == library)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("sys.stderr", Terminal())
-    params, x, y = case()
-    run(params, x, y, validation=(x, y))
-    shown = training.sys.stderr.getvalue()
-    if library is None:
-        assert shown == ""
-    else:
-        for word in ("epoch", "3/3", "4 steps", "cost ", "accuracy", "examples/s"):
-            assert word in shown, word
-
-
-def test_silence_in_a_pipe(capfd):
-    run(*case())
-    assert capfd.readouterr() == ("", "")
-
-
-# ── Files ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("optimizer", [None, optax.adam(0.01)])
-def test_saved_is_loaded(tmp_path, dtype, optimizer):
-    params, x, y = case(jnp.dtype(dtype))
-    how = {"optimizer": optimizer, "learning_rate": None if optimizer else 0.3}
-    got, history = run(params, x, y, **how, validation=(x, y))
-    save(tmp_path / "a.npz", NET, got, history, {"seed": "0"})
-    again, read, settings = load(tmp_path / "a.npz", NET, optimizer)
-    assert same(again, got)
-    assert same(read.optimizer_state, history.optimizer_state)
-    assert all((getattr(read, name) == getattr(history, name)).all() for name in training.CURVES)
-    assert (read.epoch, read.stopped, read.interrupted) == (3, "", False)
-    assert settings == load_settings(tmp_path / "a.npz") == {"seed": "0"}
-    assert os.listdir(tmp_path) == ["a.npz"]
-
-
-@pytest.fixture
-def saved(tmp_path):
-    got, history = run(*case())
-    path = tmp_path / "a.npz"
-    save(path, NET, got, history, {"seed": "0"})
-    return path
-
-
-def rewrite(path, **changes):
-    """The file with arrays replaced, or left out where None; about's entries by name."""
-    with np.load(path) as archive:
-        arrays = dict(archive)
-    about = json.loads(str(arrays["about"]))
-    about |= {name: value for name, value in changes.items() if name in about}
-    arrays |= {name: value for name, value in changes.items() if name not in about}
-    arrays["about"] = np.array(json.dumps(about))
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+ADAM, MOMENTUM = OPTIMIZERS["adam"], OPTIMIZERS["momentum"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("trained_with", "given", "message"),
     [
-        ({"W1": None}, "expected a whole file"),
-        ({"W1": np.zeros((3, 5), np.float32)}, r"W1: expected float32 of shape \(5, 3\)"),
-        ({"W1": np.zeros((5, 3))}, "W1: expected float32"),
-        ({"W1": np.full((5, 3), np.nan, np.float32)}, "expected finite parameters"),
-        ({"cost": None}, "curves of one length"),
-        ({"cost": np.zeros(2)}, "curves of one length"),
-        ({"cost": np.zeros((3, 1))}, "cost: expected float64"),
-        ({"state0": np.zeros(3)}, "state of this optimiser, 0 arrays, got 1"),
-        ({"epoch": -1}, "expected a whole file"),
-        ({"epoch": "3"}, "expected a whole file"),
-        ({"settings": {"seed": 1}}, "expected a whole file"),
-        ({"dtype": "float99"}, "expected a whole file"),
-        ({"dtype": "float64"}, "64-bit types"),
-        ({"network": "Network((3, 4))"}, r"expected Network\(\(3, 5, 4\).*got Network\(\(3, 4\)\)"),
+        (MOMENTUM, {"optimizer": ADAM, "learning_rate": None}, "9 arrays, got 4; "),
+        (ADAM, {"optimizer": optax.adam(0.05, mu_dtype="bfloat16"), "learning_rate": None},
+         r"9 arrays, got 9; \[0\].mu\[0\].W: expected bfloat16 of shape \(5, 3\), got float32 of"),
+        (None, {"optimizer": ADAM, "learning_rate": None}, "9 arrays, got 0; "),
+        (ADAM, {}, r"0 arrays, got 9; .*expected none, got int32 of shape \(\)"),
     ],
-)
-def test_a_file_that_does_not_fit_is_refused(saved, changes, message):
-    rewrite(saved, **changes)
-    with pytest.raises(ValueError, match=message) as error:
-        load(saved, NET)
-    assert str(error.value).startswith(str(saved))
-
-
-def test_a_damaged_file_is_refused(saved):
-    content = saved.read_bytes()
-    for damaged in (b"", b"no zip", content[:-30], content[: len(content) // 2]):
-        saved.write_bytes(damaged)
-        with pytest.raises(ValueError, match="expected a whole file"):
-            load(saved, NET)
-    changed = bytearray(content)
-    changed[content.index(b"W1.npy") + 140] ^= 1  # within the array: the checksum tells
-    saved.write_bytes(changed)
-    with pytest.raises(ValueError, match="expected a whole file"):
-        load(saved, NET)
-    saved.unlink()
-    with pytest.raises(ValueError, match="no such file"):
-        load(saved, NET)
-
-
-def test_neither_pickle_nor_packed_arrays_are_read(saved, tmp_path):
-    packed = tmp_path / "packed.npz"
-    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            new.writestr(name, old.read(name))
-    with pytest.raises(ValueError, match="expected a whole file"):
-        load(packed, NET)
-    rewrite(saved, W1=np.array([[print]], dtype=object))
-    with pytest.raises(ValueError, match="expected a whole file"):
-        load(saved, NET)
-
-
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    with pytest.raises(TypeError), replacing(path) as file:
-        file.write(b"half" + None)
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a"]
+    ids=["another", "another dtype", "none", "learning_rate"],
+)  # fmt: skip
+def test_the_state_of_another_optimiser_is_refused(trained_with, given, message):
+    params, x, y = case()
+    fresh = trained_with and trained_with.init(params)
+    state = SavedState(named(fresh))
+    with pytest.raises(
+        ValueError, match="optimizer_state: expected the state of this opt.*" + message
+    ):
+        run(params, x, y, **given, optimizer_state=state)
+    if trained_with is not None and given:
+        with pytest.raises(ValueError, match=message):
+            run(params, x, y, **given, optimizer_state=fresh)

@@ -1,0 +1,1 @@
+"""Training: an epoch as compiled programs, what was measured, `fit`, and its file."""

@@ -1,0 +1,286 @@
+"""A trained network in one file, saved and loaded again; nothing is pickled or unpacked.
+
+The file is of the safetensors format, which other programs read too: the parameters W1, b1, …, the
+curves of the history, the optimiser's state by its places, and what they are as JSON text. It is
+taken as untrusted: nothing in it runs, no array is larger than the file, and a checksum tells of
+damage.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save as serialized
+
+from manual_bp.activations import ACTIVATIONS, Activation
+from manual_bp.checks import FLOATS, Problems, jax_dtype
+from manual_bp.costs import COSTS, Cost
+from manual_bp.files.atomic import replacing
+from manual_bp.files.npz import DAMAGE
+from manual_bp.network import Layer, Network, Params
+from manual_bp.training import version_0_1_0
+from manual_bp.training.history import CURVES, History, SavedState, named
+
+MAX_BYTES = 2**36
+"""The largest file that is read (64 GiB)."""
+
+_DTYPES = {
+    **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
+    **{f"I{8 * n}": np.dtype(f"i{n}") for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": np.dtype(f"u{n}") for n in (1, 2, 4, 8)},
+    "BOOL": np.bool_,
+}
+_ABOUT = {"network": dict, "dtype": str, "settings": dict, "history": dict | None}
+_NOT_OURS = "expected a whole file of manual_bp.save, got another or a damaged one"
+
+
+def save(
+    path: str | os.PathLike[str],
+    net: Network,
+    params: Params,
+    history: History | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """Write a network, its parameters and what `fit` measured to one file, whole or not at all.
+
+    Args:
+        path: the file; one that is there is replaced.
+        net: the network, whose description goes along.
+        params: a `Layer(W, b)` for each layer.
+        history: as `fit` gives it, with its optimiser state.
+        settings: other words to keep, name to value.
+
+    Raises:
+        TypeError: settings are no words.
+        OSError: the file cannot be written.
+
+    Source: the safetensors format, version 0.8 of its documentation.
+
+    Example:
+        >>> import jax, manual_bp as mbp, os, tempfile
+        >>> net = mbp.Network((3, 2), ("sigmoid",), "quadratic")
+        >>> params = net.init(jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "net.safetensors")
+        ...     mbp.save(path, net, params)
+        ...     net_again, again, history = mbp.load(path)
+        >>> net_again == net, bool((again[0].W == params[0].W).all()), history
+        (True, True, None)
+    """
+    settings = dict(settings or {})
+    if not all(isinstance(word, str) for item in settings.items() for word in item):
+        raise TypeError(f"settings: expected words, name to value, got {settings}; pass str(value)")
+    arrays: dict[str, Any] = {}
+    for l, (W, b) in zip(net.layers, params, strict=True):
+        arrays |= {f"W{l}": W, f"b{l}": b}
+    about: dict[str, Any] = {
+        "network": _described(net),
+        "dtype": params[0][0].dtype.name,
+        "settings": settings,
+        "history": None,
+    }
+    if history is not None:
+        about["history"] = {"epoch": history.epoch, "stopped": history.stopped}
+        arrays |= {name: getattr(history, name) for name in CURVES}
+        arrays |= {f"state{place}": leaf for place, leaf in named(history.optimizer_state).items()}
+    whole = {
+        name: _native(np.asarray(array)) for name, array in arrays.items() if array is not None
+    }
+    about["crc32"] = _checksum(about, whole)
+    content = serialized(whole, {"manual_bp": json.dumps(about)})
+    with replacing(path) as file:
+        file.write(content)
+
+
+def load(
+    path: str | os.PathLike[str], net: Network | None = None
+) -> tuple[Network, tuple[Layer, ...], History | None]:
+    """What `save` wrote, now or in version 0.1.0.
+
+    Args:
+        path: the file.
+        net: the network that it must be of; needed only for a σ or C of one's own, which no file
+            can hold.
+
+    Returns:
+        The network, its params, and the history, None if none was saved. Its `optimizer_state`
+        goes into `fit(optimizer_state=…)`, with the optimiser that it is of.
+
+    Raises:
+        ValueError: the file is missing, damaged or not one of `save`'s; is of another network than
+            `net`, or of functions of one's own without it; or holds NaN or Inf as parameters.
+
+    Example: see `save`.
+    """
+    with _reading(path) as (about, arrays):
+        net = _network(about["network"], net)
+        params = _params(net, about["dtype"], arrays)
+        return net, params, _history(about["history"], arrays)
+
+
+def load_settings(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The settings alone of a file that `save` wrote; raises as `load` does."""
+    with _reading(path) as (about, _):
+        return about["settings"]
+
+
+# ── The file ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _reading(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What a file says of itself, and its arrays; every complaint names the file."""
+    try:
+        if not os.path.isfile(path):
+            raise ValueError("no such file; check the path")
+        if os.path.getsize(path) > MAX_BYTES:
+            raise ValueError(f"expected at most {MAX_BYTES} bytes, got {os.path.getsize(path)}")
+        with open(path, "rb") as file:
+            content = file.read()
+        about, arrays = _opened(content)
+        if not all(isinstance(about.get(name), kind) for name, kind in _ABOUT.items()) or not all(
+            isinstance(value, str) for value in about["settings"].values()
+        ):
+            raise ValueError(_NOT_OURS)
+        yield about, arrays
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        if content.startswith(b"PK"):  # a zip's first bytes, no size of a header
+            return version_0_1_0.opened(content)
+        arrays = {
+            name: np.frombuffer(view["data"], _DTYPES[view["dtype"]]).reshape(view["shape"])
+            for name, view in deserialize(content)
+        }
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = json.loads(header["__metadata__"]["manual_bp"])
+        if about.pop("crc32") != _checksum(about, arrays):
+            raise ValueError("the checksum differs")
+        return about, arrays
+    except (*DAMAGE, AttributeError, IndexError, SafetensorError) as error:
+        raise ValueError(_NOT_OURS) from error
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """The same numbers, row by row and in this machine's order of bytes."""
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
+    crc = zlib.crc32(json.dumps(about).encode())
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.tobytes(), crc)
+    return crc
+
+
+# ── What is in it ────────────────────────────────────────────────────────────────────────────────
+
+
+def _described(net: Network) -> dict[str, Any]:
+    return {
+        "sizes": list(net.sizes),
+        "activations": [_name(sigma, ACTIVATIONS) for sigma in net.activations],
+        "cost": _name(net.cost, COSTS),
+        "l2": net.l2,
+    }
+
+
+def _name(function: Any, known: dict[str, Any]) -> str | dict[str, str]:
+    """A built-in function by its name alone; another so that it is not taken for one of these."""
+    name: str = function.name
+    return name if known.get(name) is function else {"own": name}
+
+
+def _network(described: dict[str, Any], given: Network | None) -> Network:
+    """The network of a file; the one given, which it must be of, where there is one."""
+    own: list[str] = []
+
+    def function(entry: Any, kind: type) -> Any:
+        if isinstance(entry, str):
+            return entry
+        own.append(str(entry["own"]))
+        return kind(own[-1], _no_function, _no_function)
+
+    try:
+        sigmas = [function(entry, Activation) for entry in described["activations"]]
+        cost = function(described["cost"], Cost)
+        net = Network(described["sizes"], sigmas, cost, described["l2"])
+    except DAMAGE as error:
+        raise ValueError(_NOT_OURS) from error
+    if given is None and own:
+        raise ValueError(
+            f"expected net=, for {', '.join(own)} of its network is not built in, and no file can "
+            f"hold a function; pass the network that it was saved with"
+        )
+    if given is not None and _described(given) != described:
+        raise ValueError(f"expected {given!r}, got {net!r}")
+    return given or net
+
+
+def _no_function(*arrays: Any) -> Any:
+    raise TypeError("a file holds the name of this function alone")
+
+
+def _params(net: Network, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
+    if name not in FLOATS:
+        raise ValueError(_NOT_OURS)
+    problems = Problems()
+    dtype = jax_dtype("its parameters", name, problems)
+    problems.raise_all()
+    params = tuple(
+        Layer(
+            _array(arrays, f"W{l}", dtype, (net.sizes[l], net.sizes[l - 1])),
+            _array(arrays, f"b{l}", dtype, (net.sizes[l],)),
+        )
+        for l in net.layers
+    )
+    if not all(np.isfinite(array).all() for array in jax.tree.leaves(params)):
+        raise ValueError("expected finite parameters, got NaN or Inf")
+    return jax.tree.map(jnp.asarray, params)
+
+
+def _history(told: dict[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> History | None:
+    if told is None:
+        return None
+    epoch, stopped = told.get("epoch"), told.get("stopped")
+    if type(epoch) is not int or epoch < 0 or not isinstance(stopped, str):
+        raise ValueError(_NOT_OURS)
+    float64 = np.dtype(np.float64)
+    curves: dict[str, Any] = {
+        name: _array(arrays, name, float64) for name in CURVES if name in arrays
+    }
+    lengths = {len(curve) for curve in curves.values()}
+    if not {"cost", "seconds"} <= curves.keys() or len(lengths) != 1:
+        raise ValueError(f"expected curves of one length, got {sorted(lengths)}")
+    state = {name[5:]: array for name, array in arrays.items() if name.startswith("state")}
+    return History._make([*map(curves.get, CURVES), epoch, SavedState(state), stopped])
+
+
+def _array(
+    arrays: Mapping[str, np.ndarray], name: str, dtype: np.dtype, shape: tuple[int, ...] = ()
+) -> Any:
+    """An array of a file, which must be of this dtype and shape; a curve without one."""
+    if name not in arrays:
+        raise ValueError(_NOT_OURS)
+    array = arrays[name]
+    if array.dtype != dtype or (array.shape != shape if shape else array.ndim != 1):
+        raise ValueError(
+            f"{name}: expected {dtype} of shape {shape or '(epochs,)'}, got {array.dtype} of "
+            f"shape {array.shape}"
+        )
+    return array
