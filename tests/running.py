@@ -1,6 +1,7 @@
-"""How the tests run a script: as its users do, or many times in one process."""
+"""How the tests run a command: as its users do, or in the process of the test."""
 
-import json
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -9,57 +10,35 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from helpers import plain_ctrl_c
+from manual_bp.cli.main import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "COLUMNS": "100", "NO_COLOR": "1"}
-
-# Starting and compiling is what a run costs.
-MANY = """
-import contextlib, io, json, runpy, sys
-calls, before = json.load(sys.stdin)
-script = sys.argv[1]
-sys.path.insert(0, script.rpartition("/")[0])
-exec(before)
-for argv in calls:
-    sys.argv, code = [script, *argv], None
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
-"""
 
 
 def run(script, *arguments, folder=None, **options):
     """A script, run to its end; `options` are those of subprocess.run."""
-    return _run([SCRIPTS / script, *map(str, arguments)], folder, **options)
-
-
-def run_many(script, *calls, folder=None, before=""):
-    """(exit code, stdout, stderr) of each call of a script; the code in `before` is run first."""
-    calls = [list(map(str, call)) for call in calls]
-    command = ["-c", MANY, str(SCRIPTS / script)]
-    done = _run(command, folder, input=json.dumps([calls, before]))
-    assert done.returncode == 0, done.stderr
-    results = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(results) == len(calls)
-    return results
-
-
-def _run(command, folder, **options):
+    environment = {"PYTHONIOENCODING": "utf-8"} | options.pop("environment", {})
     return subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, SCRIPTS / script, *map(str, arguments)],
         cwd=folder,
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        encoding="utf-8",
+        encoding=environment["PYTHONIOENCODING"],
         timeout=600,
         **options,
     )
+
+
+def call(command, *arguments, folder=None, encoding="utf-8"):
+    """(exit code, stdout, stderr) of a command of `manual-bp`, in this process."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
+    inside = contextlib.chdir(folder) if folder else contextlib.nullcontext()
+    with inside, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([command, *map(str, arguments)])
+    return code, *(stream.buffer.getvalue().decode(encoding) for stream in (out, err))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""scripts/golden.py and scripts/check.py as a user runs them: what they print, how they end."""
+"""manual-bp golden and check: what they print, how they end."""
 
 import json
 import re
@@ -6,9 +6,9 @@ import shlex
 
 import numpy as np
 import pytest
-from running import ROOT, run, run_many
 
 import manual_bp as mbp
+from running import ROOT, call
 
 DOCS = (ROOT / "docs" / "golden.md").read_text()
 # The commands of the docs, each on one line.
@@ -24,19 +24,19 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts")
     python, script, *arguments = COMMANDS[0]
     assert (python, script) == ("python", "scripts/golden.py")
-    return run("golden.py", *arguments, folder=folder), folder
+    return call("golden", *arguments, folder=folder), folder
 
 
 def test_golden_writes_what_it_says(written):
-    done, folder = written
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second, *files, last = done.stdout.splitlines()
+    (code, out, err), folder = written
+    assert (code, err) == (0, "")
+    first, second, *files, last = out.splitlines()
     assert first.startswith("4-5-3 tanh/softmax/cross_entropy + 0.01/2·‖W‖², 7 examples, inputs in")
     assert re.match(r"\d+ numbers: x 7×4, y 7×3, W1 5×4, b1 5, .* dW2 3×5, db1 5, db2 3$", second)
     for name, line in zip(("golden.bin", "golden.npz", "golden.json"), files, strict=True):
         size = (folder / "golden" / name).stat().st_size
         assert line == f"wrote golden/{name} ({size:,} bytes)"
-    assert last.startswith("Next: python scripts/check.py golden MINE.npz")
+    assert last.startswith("Next: manual-bp check golden MINE.npz")
 
 
 def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
@@ -58,18 +58,19 @@ def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
     python, script, *documented = COMMANDS[1]
     assert (python, script) == ("python", "scripts/check.py")
 
-    plain, found, told, declared, quiet, wide, bad, usage, nothing = run_many(
-        "check.py",
-        documented,
-        ["golden", "wrong.json", "--json", tmp_path / "diagnosis.json"],
-        ["golden", "columns.npz"],
-        ["golden", "columns.npz", "--examples", "columns", "--weights", "in_out"],
-        ["golden", "golden/golden.json", "--quiet"],
-        ["golden", "mine.npz", "--dtype", "float64"],
-        ["golden", "bad.json"],
-        ["golden", "mine.npz", "--exmples", "rows"],
-        ["golden"],
-        folder=folder,
+    plain, found, told, declared, quiet, wide, bad, usage, nothing = (
+        call("check", *arguments, folder=folder)
+        for arguments in (
+            documented,
+            ["golden", "wrong.json", "--json", tmp_path / "diagnosis.json"],
+            ["golden", "columns.npz"],
+            ["golden", "columns.npz", "--examples", "columns", "--weights", "in_out"],
+            ["golden", "golden/golden.json", "--quiet"],
+            ["golden", "mine.npz", "--dtype", "float64"],
+            ["golden", "bad.json"],
+            ["golden", "mine.npz", "--exmples", "rows"],
+            ["golden"],
+        )
     )
 
     assert plain[0] == 0, plain
@@ -94,27 +95,28 @@ def test_check_judges_and_says_so_by_its_exit_code(written, tmp_path):
     for code, out, err in (wide, bad, usage, nothing):
         assert (code, out) == (2, "")
         assert "Traceback" not in err
-    assert wide[2].startswith("check.py: error: mine.npz: ")
+    assert wide[2].startswith("manual-bp check: error: mine.npz: ")
     assert "expected numbers as fine as float64, got float32" in wide[2]
-    assert bad[2].startswith("check.py: error: bad.json: expected JSON, got ")
+    assert bad[2].startswith("manual-bp check: error: bad.json: expected JSON, got ")
     assert bad[2].count("\n") == 1
-    assert "did you mean '--examples'" in usage[2]
-    assert "required: MINE" in nothing[2]
+    assert "Did you mean --examples?" in usage[2]
+    assert "MINE" in nothing[2]
+    assert "requires an argument" in nothing[2]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sizes", "4-5-3"], "required: --out"),
+        (["--sizes", "4-5-3"], "--out requires an argument"),
         (["--sizes", "4-5-3", "--out", "x", "--cost", "quartic"], "unknown name 'quartic'"),
     ],
     ids=["no folder", "no such cost"],
 )
 def test_golden_refuses_with_one_line(arguments, message, tmp_path):
-    done = run("golden.py", *arguments, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    code, out, err = call("golden", *arguments, folder=tmp_path)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 

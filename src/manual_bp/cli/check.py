@@ -1,0 +1,50 @@
+"""`manual-bp check`: which equation is wrong in what another program computed, and how."""
+
+from pathlib import Path
+from typing import Literal
+
+import manual_bp as mbp
+from manual_bp.cli import terminal
+from manual_bp.cli.options import DeviceOptions, Dtype
+from manual_bp.files.json import write_json
+from manual_bp.golden.read import read_golden, read_record
+
+
+def check(
+    folder: Path,
+    mine: Path,
+    /,
+    *,
+    examples: Literal["rows", "columns"] = "rows",
+    weights: Literal["out_in", "in_out"] = "out_in",
+    reduction: Literal["mean", "sum"] = "mean",
+    delta: Literal["batch", "example"] = "batch",
+    dtype: Dtype | None = None,
+    json: Path | None = None,
+    quiet: bool = False,
+) -> int:
+    """Judge arrays that were computed elsewhere from golden vectors: which equation is wrong.
+
+    Args:
+        folder: what manual-bp golden wrote
+        mine: what you computed: .npz, .json or .bin
+        examples: what an example is in z, a and δ
+        weights: the axes of ∂C/∂W
+        reduction: over the examples, of the cost
+        delta: whose derivative δ is: of the batch's cost or each example's own
+        dtype: what you computed in (default: the vectors' own)
+        json: write the diagnosis to this file
+        quiet: print the first line alone
+    """
+    terminal.check_target("--json", json)
+    case = read_golden(folder)
+    if dtype is not None:
+        case = case.in_dtype(dtype)
+    convention = mbp.Convention(examples, weights, reduction, delta)
+    record = read_record(mine, case, convention=convention)
+    with DeviceOptions(device="cpu").in_force(case.dtype):  # where float64 is float64
+        diagnosis = mbp.check(case.net, case.params, case.x, case.y, record, convention=convention)
+    if json is not None:
+        write_json(json, diagnosis.to_dict())
+    print(diagnosis.headline if quiet else f"{mine}, of {case.net}\n{diagnosis}")
+    return 0 if diagnosis.ok else 1

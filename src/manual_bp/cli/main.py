@@ -1,0 +1,82 @@
+"""`manual-bp`: its commands, and how each of them ends.
+
+Exit codes: 0 when all is well, 1 when something disagrees, 2 for bad usage or a bad file, 130 after
+Ctrl-C.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import jax
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from manual_bp.cli.check import check
+from manual_bp.cli.compare import compare
+from manual_bp.cli.golden import golden
+from manual_bp.cli.predict import predict
+from manual_bp.cli.train import train, with_its_settings
+from manual_bp.text import PLAIN
+
+BAD_INPUT = (CycloptsError, ImportError, OSError, TypeError, ValueError)
+
+app = App(
+    name="manual-bp",
+    help="Backpropagation by hand, and a verdict on every equation of yours.",
+    default_parameter=Parameter(negative=()),
+    version_flags=(),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for command in (compare, train, predict, check, golden):
+    app.command(command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code; an error is one line, without a traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN)
+    name = " ".join(["manual-bp", *[word for word in argv[:1] if word in app]])
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except (BrokenPipeError, SystemExit):  # what rich makes of it, the only one that ends so
+        # The reader of the pipe has gone; leave Python nothing to flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if _is_interrupt(error):
+            print(f"\n{name}: interrupted", file=sys.stderr)
+            return 130
+        message = str(error)
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in message:
+            message = "out of memory on the device; make --batch or --sizes smaller"
+        elif not isinstance(error, BAD_INPUT):
+            raise
+        print(f"{name}: error: {message}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: list[str]) -> int:
+    if argv[:1] == ["train"]:
+        argv = with_its_settings(argv)
+    code = app(argv, exit_on_error=False, print_error=False)
+    return code if isinstance(code, int) else 0  # --help gives none
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C stands behind an error: a file closed in the middle of a write has its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def door(command: str) -> NoReturn:
+    """What a script of a checkout does: run one command on its own arguments."""
+    sys.exit(main([command, *sys.argv[1:]]))

@@ -1,0 +1,138 @@
+"""The options that several commands share, and what they stand for."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import jax
+from cyclopts import Parameter, Token
+
+from manual_bp.costs import COSTS
+from manual_bp.files.data import Data, load
+from manual_bp.network import Network
+
+Dtype = Literal["float16", "bfloat16", "float32", "float64"]
+Precision = Literal["default", "high", "highest", "bfloat16", "tensorfloat32", "float32"]
+DeviceName = Literal["cpu", "gpu", "tpu"]
+
+
+def _from(least: int) -> Parameter:
+    """Whole numbers alone: 2.7 is not rounded to 3."""
+
+    def convert(type_: type, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise ValueError(f"expected a whole number from {least}, got {text!r}")
+        return number
+
+    return Parameter(converter=convert)
+
+
+Positive = Annotated[int, _from(1)]
+Seed = Annotated[int, _from(0)]
+
+
+@Parameter(name="*", group="Network")
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The network."""
+
+    sizes: str | None = None
+    """widths from the input to the output, such as 64-32-10 (default: the data's, 32 between
+    them)"""
+    activation: str = "tanh"
+    """σ of the hidden layers"""
+    output: str | None = None
+    """σ of the output layer (default: the one that goes with --cost)"""
+    cost: str | None = None
+    """quadratic, cross_entropy or binary_cross_entropy (default: the one that goes with --output,
+    or cross_entropy)"""
+    l2: float = 0.0
+    """penalty on the weights"""
+
+    def network(self, sizes: tuple[int, ...] = ()) -> Network:
+        """The network of these options, with these sizes unless --sizes says others."""
+        sizes = widths(self.sizes) or sizes
+        output, cost = self.output, self.cost
+        partners = {c.output: c.name for c in COSTS.values() if c.output}
+        if cost is None:
+            cost = partners.get(output, "quadratic") if output else "cross_entropy"
+        if output is None:
+            known = COSTS.get(cost)
+            output = (known.output if known else None) or "sigmoid"
+        return Network(sizes, (self.activation,) * (len(sizes) - 2) + (output,), cost, self.l2)
+
+    def network_for(self, data: Data, hidden: int) -> Network:
+        """The network of these options for this data, with one hidden layer by default."""
+        n_0, n_L = data.x.shape[1], data.y.shape[1]
+        net = self.network((n_0, hidden, n_L))
+        if (net.sizes[0], net.sizes[-1]) != (n_0, n_L):
+            raise ValueError(
+                f"--sizes: {data.name} has {n_0} inputs and {n_L} outputs, got {self.sizes}; pass "
+                f"{n_0}-…-{n_L}"
+            )
+        return net
+
+
+def widths(text: str | None) -> tuple[int, ...]:
+    """The widths of --sizes; none where it is not given."""
+    if text is None:
+        return ()
+    parts = re.split(r"[-,x]", text)
+    if len(parts) < 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"--sizes: expected widths such as 64-32-10, got {text!r}")
+    return tuple(map(int, parts))
+
+
+@Parameter(name="*", group="Device")
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where to run, and how."""
+
+    precision: Precision = "highest"
+    """of matrix products"""
+    device: DeviceName | None = None
+    """where to run (default: JAX's first choice)"""
+
+    @contextmanager
+    def in_force(self, dtype: str) -> Iterator[jax.Device]:
+        """Run what is inside on this device, at this precision, with 64-bit types if needed."""
+        try:
+            device = jax.devices(self.device)[0]
+        except RuntimeError as error:
+            present = ", ".join(sorted({device.platform for device in jax.devices()}))
+            raise ValueError(
+                f"--device: expected a device that is there ({present}), got {self.device}; for "
+                f"an accelerator install jax[cuda13] or jax[tpu]"
+            ) from error
+        with (
+            jax.enable_x64(dtype == "float64"),
+            jax.default_matmul_precision(self.precision),
+            jax.default_device(device),
+        ):
+            yield device
+
+
+@Parameter(name="*", group="Run")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The data, and how it is gone through."""
+
+    data: str = "digits"
+    """digits, a FILE.npz of x and y, or a folder like MNIST's"""
+    batch: Positive = 128
+    """examples in a batch"""
+    dtype: Dtype = "float32"
+    """of all arrays"""
+    seed: Seed = 0
+    """of weights and of the shuffling"""
+
+    def read(self) -> Data:
+        """The data that --data names, in --dtype."""
+        return load(self.data, self.dtype)

@@ -1,0 +1,168 @@
+"""The command line as a whole: its commands, its doors, and terminals of every kind."""
+
+import io
+import subprocess
+import sys
+from unittest.mock import Mock
+
+import jax
+import pytest
+
+from manual_bp.cli import main as cli
+from manual_bp.cli import terminal
+from running import ENVIRONMENT, SCRIPTS, call, run
+
+COMMANDS = ("compare", "train", "predict", "check", "golden")
+
+
+def test_help_names_the_commands():
+    code, out, err = call("--help")
+    assert (code, err) == (0, "")
+    assert all(f" {name} " in out for name in COMMANDS)
+    assert call("--help")[1] == out  # and once more: nothing stays behind
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_and_its_door(command):
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Usage: manual-bp {command}" in out
+    assert "[default: " in out
+    assert (SCRIPTS / f"{command}.py").read_text() == (
+        f'"""The same as `manual-bp {command}`."""\n\n'
+        f'from manual_bp.cli.main import door\n\ndoor("{command}")\n'
+    )
+
+
+@pytest.mark.parametrize("number", ["2.7", "0", "x", "1e1"])
+def test_a_whole_number_is_not_rounded(number):
+    code, out, err = call("compare", "--steps", number)
+    assert (code, out) == (2, "")
+    assert f"expected a whole number from 1, got {number!r}" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("compare", ("the data's, 32", "[default: 0.5]", "[default: 128]", "[default: tanh]")),
+        ("train", ("the data's, 128", "0.2 for sgd", "[default: 32]", "[default: relu]")),
+        ("golden", ("[default: 4-5-3]", "[default: tanh]", "[default: float32]")),
+    ],
+)
+def test_help_shows_the_defaults_of_the_command(command, shown, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = call(command, "--help")[1]
+    for words in shown:
+        assert words in out
+
+
+def test_a_command_that_is_not_there():
+    code, out, err = call("comapre")
+    assert (code, out) == (2, "")
+    assert 'error: Unknown command "comapre". Did you mean "compare"?' in err
+
+
+SMALL = ("--sizes", "64-2-10", "--batch", "2", "--steps", "1")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_an_output_that_lacks_letters(encoding):
+    """Whatever can be written is written, and the rest in plain letters."""
+    code, out, err = call("compare", *SMALL, encoding=encoding)
+    assert (code, err) == (0, "")
+    assert "BP1 δ²" in out if encoding == "utf-8" else "BP1 delta" in out
+    assert "?" not in out
+
+
+def test_a_process_whose_output_lacks_letters():
+    done = run("compare.py", *SMALL, environment={"PYTHONIOENCODING": "cp1252"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "BP1 delta²" in done.stdout
+    assert "?" not in done.stdout
+
+
+def test_help_where_the_output_lacks_letters():
+    done = run("train.py", "--help", environment={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sigma of the hidden layers" in done.stdout
+    assert "eta (default: 0.2 for sgd" in done.stdout
+
+
+def test_help_needs_no_extra():
+    """As the installed command, in a process that cannot import what the extras bring."""
+    code = """if True:
+        import sys
+        sys.modules |= dict.fromkeys(["matplotlib", "sklearn"])
+        from manual_bp.cli.main import main
+        sys.exit(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "--help"],
+        env=ENVIRONMENT | {"PATH": ""},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--picture" in done.stdout
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, SystemExit(1)], ids=["Python's", "rich's"])
+def test_a_closed_pipe_is_no_error(error, monkeypatch, tmp_path):
+    """rich, which writes the help, ends with SystemExit where the reader of the pipe has gone."""
+    monkeypatch.setattr(cli, "_run", Mock(side_effect=error))
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert cli.main(["--help"]) == 0
+
+
+def test_no_memory_is_one_line(monkeypatch, capsys):
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+    monkeypatch.setattr(cli, "_run", Mock(side_effect=error))
+    assert cli.main(["train"]) == 2
+    fix = "make --batch or --sizes smaller"
+    assert capsys.readouterr().err == (
+        f"manual-bp train: error: out of memory on the device; {fix}\n"
+    )
+    monkeypatch.setattr(cli, "_run", Mock(side_effect=jax.errors.JaxRuntimeError("INTERNAL")))
+    with pytest.raises(jax.errors.JaxRuntimeError):  # a bug has its traceback
+        cli.main(["train"])
+
+
+# ── On a terminal ────────────────────────────────────────────────────────────────────────────────
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert not terminal.colour()
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert terminal.colour()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not terminal.colour()
+
+
+@pytest.mark.parametrize("columns", [50, 100])
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(columns, monkeypatch, capsys):
+    with terminal.progress("epochs", 3, quiet=False) as advance:
+        advance("epoch 1 of 3: cost 0.5")
+    assert capsys.readouterr().out == "epoch 1 of 3: cost 0.5\n"
+    with terminal.progress("epochs", 3, quiet=True) as advance:
+        advance("epoch 1 of 3: cost 0.5")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with terminal.progress("epochs", 3, quiet=False, done=1) as advance:
+        advance("cost 0.5, accuracy 90.00%, 100 examples/s")
+        advance("cost 0.4, accuracy 95.00%, 100 examples/s")
+    shown = sys.stdout.getvalue()
+    assert "3/3" in shown
+    assert "━" * 5 in shown
+    for words in ("cost 0.4,", "accuracy 95.00%,", "100", "examples/s"):
+        assert words in shown
+    assert ("accuracy 95.00%, 100 examples/s" in shown) == (columns == 100)  # else it wraps
