@@ -1,4 +1,4 @@
-"""The examples in docstrings and in the README run, and give what they say."""
+"""The examples in docstrings and in the README run, give what they say, and type-check."""
 
 import doctest
 import importlib
@@ -6,6 +6,7 @@ import pathlib
 import pkgutil
 import re
 
+import mypy.api
 import pytest
 
 import manual_bp
@@ -45,3 +46,17 @@ def test_readme_examples(monkeypatch, tmp_path):
             namespace = test.globs
         else:
             exec(compile(block, f"README.md, python block {i}", "exec"), namespace)
+
+
+@pytest.mark.sweep  # mypy reads all of JAX, which takes it half a minute
+def test_a_users_file_type_checks(tmp_path):
+    """The code that each page shows, as one file of a user's, with mypy's own defaults."""
+    files = []
+    for page in ("README.md", "docs/checking.md"):
+        blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+        files.append(tmp_path / f"{pathlib.Path(page).stem.lower()}.py")
+        files[-1].write_text("\n\n".join(blocks))
+    out, err, code = mypy.api.run(
+        [*map(str, files), "--config-file=", f"--cache-dir={tmp_path / 'cache'}"]
+    )
+    assert code == 0, out + err

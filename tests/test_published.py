@@ -28,7 +28,7 @@ def weights_after(net, params, x, y, eta, *, wrong_order=False):
     """One step with the biases fixed; in the wrong order W² is updated before δ¹ is had from it."""
     (W1, b1), (W2, b2) = params
     z, a = forward_pass(net, params, x)
-    delta2 = output_delta(net, z[-1], a[-1], y)
+    delta2 = output_delta(net, z[-1], a[-1], y, len(x))
     W2_after = W2 - eta * weight_gradient(delta2, a[1])
     sigma_prime = a[1] * (1 - a[1])
     delta1 = hidden_delta(W2_after if wrong_order else W2, delta2, sigma_prime)

@@ -73,7 +73,7 @@ def test_a_table_is_aligned():
     ("encoding", "words"),
     [
         ("utf-8", "δ² = (W³)ᵀ δ³ ⊙ σ′(z²) ≤ ½ — ∂C/∂W²"),
-        ("cp1252", "delta2 = (W3)^T delta3 * sigma'(z2) <= 1/2 - dC/dW2"),
+        ("cp1252", "delta² = (W³)^T delta³ * sigma'(z²) <= ½ — dC/dW²"),
         ("ascii", "delta2 = (W3)^T delta3 * sigma'(z2) <= 1/2 - dC/dW2"),
     ],
 )

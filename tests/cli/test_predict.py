@@ -22,6 +22,7 @@ def folder(tmp_path_factory):
     labels[0] = 1 - labels[0]  # one of them is wrong
     np.savez(folder / "data.npz", x=np.asarray(x), y=labels)
     np.savez(folder / "inputs.npz", x=np.asarray(x))
+    np.savez(folder / "wide.npz", x=np.ones((7, 5)))
     return folder
 
 
@@ -54,6 +55,15 @@ def test_a_single_output_is_one_of_two_classes(folder):
     for data in ("single.npz", "labels.npz"):
         done = call("predict", "single", data, "--classes", folder=folder)
         assert done == (0, "1\n0\n1\n", "2 of 3 right, 66.67%\n")
+
+
+def test_the_digits(folder):
+    pytest.importorskip("sklearn")
+    net = mbp.Network((64, 10), ("softmax",), "cross_entropy")
+    mbp.save(folder / "zeros", net, [(np.zeros((10, 64), np.float32), np.zeros(10, np.float32))])
+    code, out, err = call("predict", "zeros", "digits", "--classes", folder=folder)
+    assert (code, set(out.split())) == (0, {"0"})
+    assert err == "178 of 1,797 right, 9.91%\n"  # as many zeros are there
 
 
 def test_targets_that_are_no_classes_are_not_counted(folder):
@@ -91,7 +101,7 @@ def test_every_format_of_parameters(folder, dtype):
         (["nothing", "inputs.npz"], "nothing: no such file"),
         (["inputs.npz", "inputs.npz"], "inputs.npz: expected a whole file of manual_bp.save"),
         (["model", "nothing.npz"], "'nothing.npz' (nothing there)"),
-        (["model", "digits"], "x: expected shape (m, 3)"),
+        (["model", "wide.npz"], "x: expected shape (m, 3)"),
         (["model", "inputs.npz", "--out", "p.txt"], "expected a name that ends in .csv or .npz"),
         (["model", "inputs.npz", "--out", "no/p.csv"], "--out: expected a folder to write to"),
         (["model"], "requires an argument"),
