@@ -23,27 +23,13 @@ from typing import Any, NamedTuple
 import jax
 
 import manual_bp as mbp
+import table
 from command import Earlier, check_targets, run
 from manual_bp.cli.options import DeviceOptions, Dtype, Positive
-from peers import Peer, epoch_peers, gradient_functions, product, step_peers
+from peers import epoch_peers, gradient_functions, product, step_peers
+from peers.peer import Peer
 from picture import check, draw
-from table import (
-    BYTES,
-    CEILING,
-    OVER,
-    STEPS,
-    TIME,
-    UPPER_HALF,
-    WHOLE,
-    Figure,
-    read,
-    select,
-    show,
-    tables,
-    targets,
-    write,
-    write_page,
-)
+from table import BYTES, CEILING, OVER, STEPS, TIME, UPPER_HALF, WHOLE, Figure, select
 from targets import held
 from timing import exponent, ratio, spread, turns
 from works import Scale, Setup, Work, full_scale, quick_scale
@@ -63,6 +49,7 @@ class Bench(NamedTuple):
     seconds: float
 
     def measure(self, sections: Sequence[str]) -> Iterator[list[Figure]]:
+        """The rows of these sections."""
         n = 0
         if "ceiling" in sections or "step" in sections:
             yield (products := self.products())
@@ -74,9 +61,11 @@ class Bench(NamedTuple):
                 yield from map(getattr(self, section), getattr(self.scale, section))
 
     def setup(self, work: Work, steps: int = 1) -> Setup:
+        """What all peers of one comparison share."""
         return Setup(work, steps, self.dtype, seed=self.seed)
 
     def turns(self, *peers: Peer) -> dict[str, list[float]]:
+        """Seconds per call of each."""
         runs, block, least = {p.name: p.run for p in peers}, self.scale.block, self.scale.least
         return turns(runs, seconds=self.seconds, block=block, least=least)
 
@@ -127,8 +116,9 @@ class Bench(NamedTuple):
     def trust(self, work: Work) -> list[Figure]:
         """What it costs to compare one step with autodiff, once compiled and the first time."""
         setup = self.setup(work)
-        batch = setup.params, *(array[0] for array in setup.batches)
-        compare = Peer("compare", lambda _: mbp.compare(work.net, *batch).raise_if_disagrees(), ())
+        params, (x, y) = setup.params, (array[0] for array in setup.batches)
+        check = lambda _: mbp.compare(work.net, params, x, y).raise_if_disagrees()  # noqa: E731
+        compare = Peer("compare", check, ())
         start = time.perf_counter()
         compare.run(1)
         first = time.perf_counter() - start
@@ -210,6 +200,7 @@ def main(
         quick: small sizes, few rounds, no targets
         seconds: for the rounds of each comparison
         dtype: of all arrays
+        device: where to run, and how precise matrix products are
         seed: of weights and data
         json: write all figures
         markdown: write their tables
@@ -220,36 +211,36 @@ def main(
     if unknown := [name for name in sections if name not in SECTIONS]:
         raise ValueError(f"--only: expected some of {','.join(SECTIONS)}, got {unknown[0]!r}")
     check_targets(json=json, markdown=markdown, picture=picture)
-    check(picture)
+    if picture:
+        check(picture)
     with device.in_force(dtype) as on:
-        on_cpu = on.platform == "cpu"
+        on_cpu, rows = on.platform == "cpu", []
         bench = Bench(quick_scale() if quick else full_scale(on_cpu), dtype, seed, seconds)
         blocks = bench._replace(seconds=0.2 if quick else seconds).measure(sections)
-        settings = {"quick": quick, "seconds": seconds, "dtype": dtype, "seed": seed}
-        settings["precision"] = device.precision
+        settings: dict[str, Any] = {"quick": quick, "seconds": seconds, "dtype": dtype}
+        settings |= {"seed": seed, "precision": device.precision}
         about: dict[str, Any] = {"format": FORMAT, "machine": machine(on), "settings": settings}
         if earlier:
-            about, rows = read(earlier, FORMAT)
-            blocks = iter([rows])
-        told = [
-            ", ".join(f"{k} {v}" for k, v in about[of].items()) for of in ("machine", "settings")
-        ]
-        print(*told, READING, sep="\n")
-        rows = []
+            about, told = table.read(earlier, FORMAT)
+            blocks = iter([told])
+        at, used = (
+            ", ".join(f"{name} {value}" for name, value in about[of].items())
+            for of in ("machine", "settings")
+        )
+        print(at, used, READING, sep="\n")
         for block in blocks:
             rows += block if quick or earlier else [held(row, on_cpu) for row in block]
-            show(tables(block, by_network=True))
-    show(targets(rows))
+            table.show(table.tables(block, by_network=True))
+    table.show(table.targets(rows))
     if json:
-        write(json, about, rows)
+        table.write(json, about, rows)
     if picture:
         draw(rows, f"{about['machine']['device']}, {about['machine']['cores']} cores", picture)
     if markdown:
-        beside = os.path.relpath(picture, markdown.parent) if picture else None
-        image = [f"![Ratios and growth]({beside})"] if picture else []
-        write_page(
-            markdown, ["# Time and memory", *told, READING, *image], tables(rows) | targets(rows)
-        )
+        head = ["# Time and memory", at, used, READING]
+        if picture:
+            head.append(f"![Ratios and growth]({os.path.relpath(picture, markdown.parent)})")
+        table.write_page(markdown, head, table.tables(rows) | table.targets(rows))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import chex
 import jax
@@ -30,7 +30,8 @@ from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import Place
 from table import Cells, Figure, read, select, show, write, write_page
 
-DTYPES = ("float32", "float64", "bfloat16")
+Dtype = Literal["float32", "float64", "bfloat16"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 FORMAT = "manual_bp.kill_matrix 2"
 WORST, PAIRS = "worst of bound", "two mistakes at once"
 HIDDEN = [name for name in ACTIVATIONS if name != "softmax"]
@@ -282,7 +283,7 @@ def main(
     networks: Positive = 10,
     right: int = 2000,
     seed: int = 0,
-    dtypes: tuple[Literal["float32", "float64", "bfloat16"], ...] = DTYPES,
+    dtypes: tuple[Dtype, ...] = DTYPES,
     quick: bool = False,
     json: Path | None = None,
     markdown: Path | None = None,

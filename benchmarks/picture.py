@@ -10,8 +10,6 @@ ENDINGS = (".png", ".pdf", ".svg")
 
 def check(file: Path) -> None:
     """Refuse what cannot be drawn before minutes are spent on measuring it."""
-    import matplotlib as _
-
     if file.suffix not in ENDINGS:
         endings = ", ".join(ENDINGS)
         raise ValueError(f"--picture: expected a file name that ends in {endings}, got {file}")

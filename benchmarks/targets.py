@@ -39,5 +39,7 @@ def held(row: Figure, on_cpu: bool) -> Figure:
     place = row.section, row.network, row.sigma, row.peer, row.what
     for *pattern, limit in (CPU if on_cpu else ACCELERATOR) + MEMORY:
         if all(part in (None, of) for part, of in zip(pattern, place, strict=True)):
-            return row._replace(**{"at_least" if row.what == CEILING else "at_most": limit})
+            if row.what == CEILING:
+                return row._replace(at_least=limit)
+            return row._replace(at_most=limit)
     return row

@@ -4,16 +4,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import kill_matrix
 import numpy as np
 import pytest
-from command import run
-from table import Figure, figure, read, select
 
+import kill_matrix
 import manual_bp as mbp
+from command import run
 from manual_bp.diagnosis.mistakes import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with
 from manual_bp.record import Place
+from table import Figure, figure, read, select
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 COST = Place("cost", "cost", 2)

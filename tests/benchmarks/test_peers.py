@@ -3,8 +3,9 @@
 from functools import partial
 
 import numpy as np
-import peers
 import pytest
+
+import peers
 from peers.autodiff import SIGMA
 from works import Setup, Work
 

@@ -1,6 +1,7 @@
 """Rows are written and read back as they are, and found by what they say."""
 
 import pytest
+
 from table import BYTES, Figure, figure, read, tables, write
 
 ROWS = [

@@ -1,6 +1,7 @@
 """Every network has the targets that it should, and its figures are judged by their medians."""
 
 import pytest
+
 from table import CEILING, OVER, Figure
 from targets import held
 from works import full_scale

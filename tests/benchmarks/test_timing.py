@@ -1,6 +1,7 @@
 """How the benchmark measures; no time is asserted."""
 
 import pytest
+
 import timing
 
 

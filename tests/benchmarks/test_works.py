@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+
 from peers import gradient_functions
 from works import Work
 

@@ -6,8 +6,8 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
-from idx_bytes import flipped, idx
 
+from idx_bytes import flipped, idx
 from manual_bp.files import idx as idx_module
 from manual_bp.files.data import Data, load, split
 

@@ -2,9 +2,9 @@ import gzip
 
 import numpy as np
 import pytest
-from idx_bytes import flipped, idx
 
 from helpers import assert_close
+from idx_bytes import flipped, idx
 from manual_bp.files.idx import read_idx
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (5, 3, 2), dtype=np.uint8)

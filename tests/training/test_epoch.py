@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from training_case import KEY, M
 
 from manual_bp.training.epoch import shuffled
+from training_case import KEY, M
 
 
 def test_every_example_is_used_once_an_epoch():

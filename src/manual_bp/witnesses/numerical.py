@@ -275,13 +275,7 @@ class _Errors:
 
 
 def numerical_with_error(
-    net: Network,
-    params: Params,
-    x: Float[Array, "*m n_0"],
-    y: Float[Array, "*m n_L"],
-    *,
-    samples: int | None = None,
-    seed: int = 0,
+    net: Network, params: Params, x: Any, y: Any, *, samples: int | None = None, seed: int = 0
 ) -> tuple[Backprop, Backprop]:
     """`numerical`, and in a second record a bound on the error of each of its numbers.
 
