@@ -93,7 +93,7 @@ def test_the_settings_of_a_file_hold_unless_given_anew(folder):
     again = ("--load", "a.safetensors", "--epochs", 4, "--save", "b.safetensors", "--quiet")
     assert train(folder, *again)[0] == 0
     assert load_settings(folder / "b.safetensors") == settings
-    assert train(folder, *again, "--batch=9", "--learning-rate", "0.1")[0] == 0
+    assert train(folder, *again, "--batch=9", "--learning_rate", "0.1")[0] == 0
     changed = load_settings(folder / "b.safetensors")
     assert (changed["batch"], changed["learning-rate"]) == ("9", "0.1")
     assert changed | {"batch": "32", "learning-rate": "0.002"} == settings

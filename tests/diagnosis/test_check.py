@@ -225,6 +225,14 @@ def test_gradients_alone(name, place, l):
     assert name in finding.mistake.split(" or ")
 
 
+def test_a_value_that_is_not_told_hides_no_mistake():
+    record = gradients_alone(plant(ordinary(), ("no_hidden_derivative", "BP2", 1)))
+    dW1 = np.ma.masked_array(np.asarray(record.dW[0]), np.zeros(record.dW[0].shape, bool))
+    dW1[0, 0] = np.ma.masked
+    diagnosis = mbp.check(*ordinary(), record._replace(dW=(dW1, record.dW[1])))
+    assert found(diagnosis) == [("BP2", 1, "no_hidden_derivative")]
+
+
 # ── Mistakes ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -122,6 +122,14 @@ def test_a_convention_is_not_another():
     assert "the mean, not the sum, over 7 examples" in str(diagnosis).replace("\n  ", " ")
 
 
+def test_a_gradient_with_one_more_axis_is_no_layout():
+    record = right(ordinary)
+    diagnosis = mbp.check(*ordinary(), record._replace(dW=(record.dW[0][None], record.dW[1])))
+    (finding,) = diagnosis.findings
+    assert (finding.equation, finding.layer) == ("BP4", 1)
+    assert "expected shape (5, 3), got (1, 5, 3)" in finding.explanation
+
+
 # ── Not declared ─────────────────────────────────────────────────────────────────────────────────
 
 

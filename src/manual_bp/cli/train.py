@@ -137,7 +137,11 @@ def train(
 
 def with_its_settings(argv: list[str]) -> list[str]:
     """The arguments of `train`, and those that its --load file was trained with unless given."""
-    given = {word.partition("=")[0]: i for i, word in enumerate(argv) if word.startswith("--")}
+    given = {
+        word.partition("=")[0].replace("_", "-"): i
+        for i, word in enumerate(argv)
+        if word.startswith("--")
+    }
     if "--load" not in given or "--help" in given or "-h" in argv:
         return argv
     _, equals, path = argv[given["--load"]].partition("=")

@@ -131,10 +131,12 @@ def check(
         [('BP3', 2, 'bias_averaged'), ('BP3', 1, 'bias_averaged')]
     """
     check_call(net, params, x, y)
-    record, _ = record_of("subject", subject, (net, params, x, y), precision)
+    batch = (net, params, x, y)
+    record, _ = record_of("subject", subject, batch, precision)
     if callable(subject):
         precision = precision or "highest"
-    declared = _Reading((net, params, x, y), record, precision, convention)
+    witness = read_subject("witness", autodiff, batch, precision)
+    declared = _Reading(batch, record, precision, convention, witness)
     agreement = declared.agreement
     warnings = (*blind_spots(net, params, x), *ambiguities(net, x, agreement))
     if not agreement.disagreements:
@@ -157,6 +159,7 @@ class _Reading:
     record: Backprop
     precision: str | None
     convention: Convention
+    witness: Subject
 
     @cached_property
     def subject(self) -> Subject:
@@ -171,8 +174,7 @@ class _Reading:
 
     @cached_property
     def agreement(self) -> Agreement:
-        witness = read_subject("witness", autodiff, self.batch, self.precision)
-        return agreement_of(self.batch, self.subject, witness, self.judged)
+        return agreement_of(self.batch, self.subject, self.witness, self.judged)
 
 
 def _nearest_reading(declared: _Reading) -> _Reading:
@@ -180,25 +182,42 @@ def _nearest_reading(declared: _Reading) -> _Reading:
 
     Shapes settle the layout where they can. The scales of a layout are compared from one judgement.
     """
-    m, layouts = examples(declared.batch[2]), dict[Any, _Reading]()
-    for other in every_convention():
-        layout = replace(declared.convention, examples=other.examples, weights=other.weights)
-        same = layout == declared.convention
-        layouts[layout] = declared if same else replace(declared, convention=layout)
+    ours, m, layouts = declared.convention, examples(declared.batch[2]), dict[Any, _Reading]()
+    for other in _that_change(declared):
+        layout = replace(ours, examples=other.examples, weights=other.weights)
+        layouts[layout] = declared if layout == ours else replace(declared, convention=layout)
     least = min(len(reading.subject.misfits) for reading in layouts.values())
     counts = {}
-    for other in every_convention():
-        layout = replace(declared.convention, examples=other.examples, weights=other.weights)
+    for other in _that_change(declared):
+        layout = replace(ours, examples=other.examples, weights=other.weights)
         reading = layouts[layout]
         if (misfits := len(reading.subject.misfits)) == least:
             counts[other] = misfits + disagreements_in(reading.judged, layout, other, m)
-    best = min(counts, key=lambda other: counts[other])
     wrong = len(declared.agreement.disagreements)
-    if 2 * counts[best] < wrong:
-        found = replace(declared, convention=best)
+    for other in sorted(counts, key=lambda other: (counts[other], _differences(other, ours))):
+        if 2 * counts[other] >= wrong:
+            break
+        found = replace(declared, convention=other)
         if 2 * len(found.agreement.disagreements) < wrong:
             return found
     return declared
+
+
+def _that_change(declared: _Reading) -> list[Convention]:
+    """The conventions whose layout differs from the declared one in arrays that are given."""
+    given = [*declared.subject.shown, *declared.subject.misfits]
+    batchwise = any(place.is_per_example for place in given)
+    weights = any(place.quantity == "dW" for place in given)
+    return [
+        other
+        for other in every_convention()
+        if (batchwise or other.examples == declared.convention.examples)
+        and (weights or other.weights == declared.convention.weights)
+    ]
+
+
+def _differences(one: Convention, other: Convention) -> int:
+    return sum(vars(one)[name] != value for name, value in vars(other).items())
 
 
 def _findings(reading: _Reading) -> list[Finding]:

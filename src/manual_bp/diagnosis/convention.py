@@ -100,11 +100,12 @@ class Convention:
         shape = place.shape(net, *x.shape[:-1])
         if self.is_transposed(place) and array.ndim == 2:
             array = array.T
-        one_row = {(*shape, 1), (1, *shape)}
         if place.is_per_example:
             loose = m == 1 and (x.ndim == 1 or array.ndim == 1) and array.size == shape[-1]
+        elif place.quantity == "cost":
+            loose = array.size == 1
         else:
-            loose = array.size == 1 if place.quantity == "cost" else array.shape in one_row
+            loose = place.quantity == "db" and array.shape in {(*shape, 1), (1, *shape)}
         if loose:
             array = array.reshape(shape)
         if factor == 1 or array.shape != shape:

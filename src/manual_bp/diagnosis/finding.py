@@ -111,7 +111,9 @@ def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m
     """The one sentence for a convention that was not declared."""
     said = []
     if found.reduction != declared.reduction:
-        said.append(f"the {found.reduction}, not the {declared.reduction}, over {m} examples")
+        said.append(
+            f"the {found.reduction}, not the {declared.reduction}, over {m} example{'s' * (m > 1)}"
+        )
     if found.delta != declared.delta:
         of = {"batch": "of the batch's cost", "example": "of each example's own cost"}
         said.append(f"{of[found.delta]} (δ alone), not {of[declared.delta]}")

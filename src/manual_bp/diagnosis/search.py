@@ -82,6 +82,12 @@ class Observation(NamedTuple):
             if one.got is not None
         }
 
+    def given(self, place: Place) -> Numbers:
+        """Which values of an array the subject tells."""
+        got = self.judged[place].got
+        told = got is not None and (True if got.valid is None else got.valid)
+        return np.broadcast_to(np.asarray(told), self.judged[place].truth.shape)
+
     def inputs(self, place: Place) -> Inputs:
         """What the equation at a place reads: the subject's arrays, or what follows from them."""
         (W, b), shown = by_layer(self.params), self.shown()
@@ -191,8 +197,9 @@ def _explains_all(
             # In the gradients of the first layer on the way back that has it, η is linear.
             top = max(place.layer for place in chosen)
             first = [place for place in shown if place.layer == top]
-            change = np.concatenate([(wrong[p] - right.at(p)).ravel() for p in first])
-            off = np.concatenate([(shown[p] - right.at(p)).ravel() for p in first])
+            told = {p: seen.given(p) for p in first}
+            change = np.concatenate([(wrong[p] - right.at(p))[told[p]] for p in first])
+            off = np.concatenate([(shown[p] - right.at(p))[told[p]] for p in first])
             length = float(change @ change)
             eta = float(off @ change) / length if length else 0.0
             wrong = planted(eta)
@@ -201,7 +208,7 @@ def _explains_all(
     # The bounds are those of the right computation; larger wrong numbers round as much more.
     for place, got in shown.items():
         slack = 4 * seen.judged[place].bound * max(1, _size_over(wrong[place], right.at(place)))
-        if not (np.abs(got - wrong[place]) <= slack).all():
+        if not (np.abs(got - wrong[place]) <= slack)[seen.given(place)].all():
             return None
     return Fit(mistake, chosen, eta=eta)
 
@@ -238,8 +245,11 @@ def disagreements_in(
         added = sum(one.terms) if place.quantity in ("cost", "dW") else 0.0
         value = scale[place] * (one.got.value - added) + added
         truth = reads * (one.truth - added) + added
-        off = np.abs(value - truth)
+        slack = max(1.0, reads, scale[place])
+        right = np.abs(value - truth) <= slack * one.bound
+        if one.otherwise is not None:
+            right |= np.abs(value - reads * one.otherwise[0]) <= slack * one.otherwise[1]
         if one.got.valid is not None:
-            off = np.where(one.got.valid, off, 0)
-        wrong += not bool((off <= one.bound * max(1.0, reads, scale[place])).all())
+            right |= ~one.got.valid
+        wrong += not right.all()
     return wrong

@@ -273,7 +273,7 @@ def _train(
     measured = ["cost", "seconds", *["accuracy"] * classes]
     if validation is not None:
         measured += ["validation_cost", *["validation_accuracy"] * classes]
-    done, curves = _Done(params, state, plan.start_epoch), _Curves(tuple(measured))
+    done, curves = _Done(params, state, int(plan.start_epoch)), _Curves(tuple(measured))
     for epoch in range(plan.start_epoch, plan.start_epoch + plan.epochs):
         started = time.perf_counter()
         groups = shuffled(x, y, jax.random.fold_in(plan.key, epoch), plan.batch_size)
