@@ -108,13 +108,26 @@ def test_help_needs_no_extra():
     assert "--picture" in done.stdout
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError, SystemExit(1)], ids=["Python's", "rich's"])
+def rich_ends():
+    """As rich does, which writes the help: in the handler of the closed pipe."""
+    end = SystemExit(1)
+    end.__context__ = BrokenPipeError()
+    return end
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, rich_ends()], ids=["Python's", "rich's"])
 def test_a_closed_pipe_is_no_error(error, monkeypatch, tmp_path):
     """rich, which writes the help, ends with SystemExit where the reader of the pipe has gone."""
     monkeypatch.setattr(cli, "_run", Mock(side_effect=error))
     with (tmp_path / "out").open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert cli.main(["--help"]) == 0
+
+
+def test_another_end_is_not_taken_for_a_closed_pipe(monkeypatch):
+    monkeypatch.setattr(cli, "_run", Mock(side_effect=SystemExit(3)))
+    with pytest.raises(SystemExit, match="3"):
+        cli.main(["--help"])
 
 
 def test_no_memory_is_one_line(monkeypatch, capsys):
