@@ -1,6 +1,6 @@
 """What is wrong, in words: which equation, in which layer, and which mistake it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,7 +135,7 @@ def _unnamed(row: Row, explanation: str, fix: str) -> Finding:
     return Finding(row.equation, row.layer, None, explanation, fix)
 
 
-def _joined(sentences) -> str:  # type: ignore[no-untyped-def]
+def _joined(sentences: Iterable[str]) -> str:
     return " Or: ".join(dict.fromkeys(sentences))
 
 
