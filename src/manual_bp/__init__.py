@@ -15,11 +15,12 @@ from manual_bp.backprop import (
 from manual_bp.costs import Cost
 from manual_bp.diagnosis.case import suggest_case
 from manual_bp.diagnosis.check import Diagnosis, check
-from manual_bp.diagnosis.convention import Convention
 from manual_bp.diagnosis.finding import Finding
 from manual_bp.lean import predict, value_and_grad
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop
+from manual_bp.subjects.convention import Convention
+from manual_bp.subjects.forms import Update
 from manual_bp.training.checkpoint import load, save
 from manual_bp.training.fit import fit
 from manual_bp.training.history import History
@@ -60,6 +61,7 @@ __all__ = [
     "Row",
     "check",
     "Convention",
+    "Update",
     "Diagnosis",
     "Finding",
     "suggest_case",

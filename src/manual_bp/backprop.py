@@ -17,10 +17,11 @@ from manual_bp.record import Backprop, by_layer
 
 
 def weighted_input(
-    W: Float[Array, "n n_prev"], b: Float[Array, " n"], a_prev: Float[Array, "*m n_prev"]
+    W: Float[Array, "n n_prev"], b: Float[Array, " n"] | None, a_prev: Float[Array, "*m n_prev"]
 ) -> Float[Array, "*m n"]:
-    """Step 1: zˡ = Wˡ aˡ⁻¹ + bˡ."""
-    return a_prev @ W.T + b
+    """Step 1: zˡ = Wˡ aˡ⁻¹ + bˡ; zˡ = Wˡ aˡ⁻¹ in a layer without biases."""
+    z = a_prev @ W.T
+    return z if b is None else z + b
 
 
 def output_delta(
@@ -76,7 +77,7 @@ def backprop(
         ([(5, 4), (5, 2)], [(4, 3), (2, 4)])
     """
     (W, b), σ, L, m = by_layer(params), net.sigma, net.depth, examples(x)
-    z, a, delta, dW, db = {}, {0: x}, {}, {}, {}
+    z, a, delta, dW, db = {}, {0: x}, {}, {}, dict.fromkeys(net.layers)
 
     for l in net.layers:
         z[l] = weighted_input(W[l], b[l], a[l - 1])  # zˡ = Wˡ aˡ⁻¹ + bˡ
@@ -87,10 +88,10 @@ def backprop(
             delta[l] = output_delta(net, z[l], a[l], y, m)  # BP1
         else:
             delta[l] = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))  # BP2
-        db[l] = bias_gradient(delta[l])  # BP3
+        if b[l] is not None:
+            db[l] = bias_gradient(delta[l])  # BP3
         dW[l] = weight_gradient(delta[l], a[l - 1])  # BP4
-        if net.l2:
-            dW[l] += net.l2 * W[l]  # the penalty's own gradient
+        dW[l], db[l] = with_penalty(net, W[l], b[l], dW[l], db[l])
 
     C = mean_cost(net, params, z[L], a[L], y, m)
     return Backprop.from_layers(C, z, a, delta, dW, db)
@@ -121,5 +122,16 @@ def mean_cost(net: Network, params: Params, z: Array, a: Array, y: Array, m: int
     """C from the output's z and a: the mean over the m examples, and l2/2 · Σ‖W‖²."""
     C = net.cost.mean(z, a, y, m)
     if net.l2:
-        C += net.l2 / 2 * sum((W**2).sum() for W, b in params)
+        C += net.l2 / 2 * sum((w**2).sum() for w in net.penalised(params))
     return C
+
+
+def with_penalty(
+    net: Network, W: Array, b: Array | None, dW: Array, db: Array | None
+) -> tuple[Array, Array | None]:
+    """∂C/∂W and ∂C/∂b of a layer with the penalty's own gradient: l2 · W, and l2 · b."""
+    if net.l2:
+        dW = dW + net.l2 * W
+        if net.l2_biases and b is not None and db is not None:
+            db = db + net.l2 * b
+    return dW, db

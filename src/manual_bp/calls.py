@@ -1,24 +1,55 @@
-"""What a caller hands in to (net, params, x, y): checked, then run as one compiled program."""
+"""What a caller hands in to (net, params, x, y): read, checked, then run as one compiled program.
+
+People have lists, NumPy arrays, DataFrames, tensors, labels. They are read here, for every public
+function alike: what they mean for certain is taken, and what they may mean is asked.
+"""
 
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.checks import FLOATS, Problems, jax_dtype, kind
-from manual_bp.network import Layer, Network
+from manual_bp.checks import FLOATS, Problems, kind
+from manual_bp.network import Layer, Network, Params
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def check_call(net: Network, params: Any, x: Any, *y: Any) -> None:
-    """Raise one error that names all that does not fit in a call `(net, params, x[, y])`.
+class Call(NamedTuple):
+    """The arguments of a call, as arrays of the shapes that the network asks for.
+
+    Attributes:
+        net: the network.
+        params: as they came, lists and tuples alike, with arrays in place of what they held.
+        x: (m, n_0), or (n_0,) for one example.
+        y: (m, n_L), or (n_L,); None where the call has none.
+    """
+
+    net: Network
+    params: Params
+    x: Any
+    y: Any = None
+
+    @property
+    def dtype(self) -> Any:
+        """The format of the parameters, in which all is computed."""
+        return self.params[0][0].dtype
+
+    def in_one_dtype(self) -> "Call":
+        """The same with x and y in the dtype of the parameters."""
+        x, y = (_cast(array, self.dtype) for array in (self.x, self.y))
+        return self._replace(x=x, y=y)
+
+
+def read_call(net: Network, params: Any, x: Any, *y: Any) -> Call:
+    """The arguments of a call `(net, params, x[, y])`, or one error that names all that is wrong.
 
     Shapes, dtypes and structure are checked always; the numbers (finite, targets in range) where
     they are known, that is outside `jit`, `grad` and `vmap`.
@@ -26,11 +57,41 @@ def check_call(net: Network, params: Any, x: Any, *y: Any) -> None:
     if not isinstance(net, Network):
         raise TypeError(f"net: expected a manual_bp.Network, got {kind(net)}")
     problems = Problems()
-    arrays = _params(net, params, problems) | _batch(net, x, y, problems)
-    _one_dtype(arrays, problems)
-    if not problems.found:
-        _numbers(net, arrays, problems)
+    layers = _params(net, params, problems)
+    rows = _batch(net, x, y, problems)
     problems.raise_all()
+    dtype = _dtype_of([*(array for layer in layers for array in layer if array is not None)], rows)
+    _one_dtype(layers, problems)
+    container = tuple if isinstance(params, tuple) else list
+    call = Call(
+        net,
+        container(
+            _like(layer, [None if array is None else array.of(dtype) for array in arrays])
+            for layer, arrays in zip(params, layers, strict=True)
+        ),
+        *(array.of(dtype) for array in rows),
+    )
+    if not problems.found:
+        _numbers(call, problems)
+    problems.raise_all()
+    return call
+
+
+def check_call(net: Network, params: Any, x: Any, *y: Any) -> None:
+    """Raise what `read_call` raises."""
+    read_call(net, params, x, *y)
+
+
+def _like(layer: Any, arrays: list[Any]) -> Any:
+    """A pair of arrays in the container in which they came."""
+    return type(layer)(arrays) if type(layer) in (tuple, list) else Layer(*arrays)
+
+
+def in_64_bits(dtype: Any) -> AbstractContextManager[Any]:
+    """JAX's 64-bit types, in this thread and for float64 alone; the caller's setting stays."""
+    if dtype == np.float64 and jnp.result_type(float) != np.float64:
+        return jax.enable_x64(True)
+    return nullcontext()
 
 
 def examples(x: Any) -> int:
@@ -39,15 +100,16 @@ def examples(x: Any) -> int:
 
 
 def compiled(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Check what the caller hands in, then run `step(net, params, x[, y])` as one XLA program."""
+    """Read what the caller hands in, then run `step(net, params, x[, y])` as one XLA program."""
     program = jax.jit(step, static_argnums=0)
     signature = inspect.signature(step)
 
     @wraps(step)
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        call = signature.bind(*args, **kwargs).arguments.values()
-        check_call(*call)
-        return program(*call)
+        given = signature.bind(*args, **kwargs).arguments.values()
+        call = read_call(*given).in_one_dtype()
+        with in_64_bits(call.dtype):
+            return program(*call[: len(given)])
 
     return boundary
 
@@ -77,114 +139,259 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
             or jnp.issubdtype(jnp.result_type(eta), jnp.complexfloating)
         ):
             raise TypeError(f"learning_rate: expected one real number, got {eta!r}")
-        dtype = jnp.result_type(*jax.tree.leaves(params))
-        return program(params, gradients, jnp.asarray(eta, dtype))
+        with in_64_bits(max((w.dtype for w in jax.tree.leaves(params)), key=_digits)):
+            dtype = jnp.result_type(*jax.tree.leaves(params))
+            return program(params, gradients, jnp.asarray(eta, dtype))
 
     return boundary
 
 
-def _params(net: Network, params: Any, problems: Problems) -> dict[str, Any]:
+# ── What people have, as arrays ──────────────────────────────────────────────────────────────────
+
+
+class Given(NamedTuple):
+    """An array that was handed in, and whether it has a format of its own.
+
+    Lists of Python's numbers have none, nor have whole numbers: they take that of the others.
+    """
+
+    array: Any
+    has_dtype: bool
+
+    def of(self, dtype: Any) -> Any:
+        """The array; in this dtype where it has none of its own."""
+        return self.array if self.has_dtype else _cast(self.array, dtype)
+
+    def turned(self, turn: Callable[[Any], Any]) -> "Given":
+        """The same with its array turned."""
+        return self._replace(array=turn(self.array))
+
+
+def read_array(argument: str, value: Any, problems: Problems) -> Given | None:
+    """Real numbers in any form: nested lists, NumPy, JAX, pandas, tensors; None and a problem."""
+    own = not isinstance(value, (list, tuple, int, float))
+    try:
+        value = as_array(value)
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        if isinstance(value, (list, tuple)):
+            problems.value(f"{argument}: expected rows of one length, got lists of several")
+        else:
+            problems.type(f"{argument}: expected an array of numbers, got {kind(value)}")
+        return None
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
+    if isinstance(value, np.matrix):
+        value = np.asarray(value)
+    if value.dtype.name in FLOATS:
+        return Given(value, own)
+    if value.dtype.kind in "biu":
+        return Given(value, False)
+    if value.dtype.kind == "f":  # wider than float64
+        return Given(value.astype(np.float64), own)
+    if value.dtype.kind == "O" and value.shape == () and value.item() is None:
+        problems.type(f"{argument}: expected an array of numbers, got None")
+    else:
+        problems.type(f"{argument}: expected real numbers, got dtype {value.dtype}")
+    return None
+
+
+def as_array(value: Any) -> Any:
+    """The array of JAX or NumPy that an array-like value holds."""
+    if isinstance(value, (jax.Array, np.ndarray)):
+        return value
+    if hasattr(value, "detach"):  # a tensor of PyTorch, whose gradient's history is not needed
+        value = value.detach().cpu()
+        try:
+            return np.asarray(value)
+        except TypeError:  # bfloat16, which NumPy does not have
+            return np.asarray(jnp.from_dlpack(value))
+    if hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float)):
+        return np.asarray(value)
+    return np.from_dlpack(value)
+
+
+def _cast(array: Any, dtype: Any) -> Any:
+    if array is None or array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):  # an infinity is told of later
+        return array.astype(dtype)
+
+
+def _digits(dtype: Any) -> int:
+    return int(jnp.finfo(dtype).nmant)
+
+
+def _dtype_of(*groups: list[Given]) -> Any:
+    """The finest format in the first group that has one; float64, as Python's, without any."""
+    for group in groups:
+        if found := [one.array.dtype for one in group if one.has_dtype]:
+            return max(found, key=_digits)
+    return np.dtype(np.float64)
+
+
+def _params(net: Network, params: Any, problems: Problems) -> list[list[Given | None]]:
     if not isinstance(params, (tuple, list)) or isinstance(params, Layer):
         problems.type(f"params: expected a tuple of {net.depth} Layer(W, b), got {kind(params)}")
-        return {}
+        return []
     if len(params) != net.depth:
         problems.value(
             f"params: expected a Layer(W, b) for each of the {net.depth} layers of {net}, "
             f"got {len(params)}"
         )
-        return {}
-    arrays = {}
+        return []
+    found = []
     for l, layer in zip(net.layers, params, strict=True):
         if not isinstance(layer, (tuple, list)) or len(layer) != 2:
-            problems.type(f"params, layer {l}: expected Layer(W, b), got {kind(layer)}")
-            continue
-        n, n_prev = net.sizes[l], net.sizes[l - 1]
-        for name, array, shape in (("W", layer[0], (n, n_prev)), ("b", layer[1], (n,))):
-            argument = f"params, layer {l}, {name}"
-            if not _is_array(argument, array, problems):
-                continue
-            arrays[argument] = array
-            if array.shape != shape:
-                transposed = name == "W" and array.shape == shape[::-1]
-                fix = "; W is (out, in): pass its transpose" if transposed else ""
-                problems.value(f"{argument}: expected shape {shape}, got {array.shape}{fix}")
-    return arrays
-
-
-def _batch(net: Network, x: Any, y: tuple[Any, ...], problems: Problems) -> dict[str, Any]:
-    arrays = {}
-    for argument, array, n in zip("xy", (x, *y), (net.sizes[0], net.sizes[-1]), strict=False):
-        if not _is_array(argument, array, problems):
-            continue
-        arrays[argument] = array
-        if array.ndim not in (1, 2) or array.shape[-1] != n:
-            fix = ""
-            if array.ndim == 2 and array.shape[0] == n:
-                fix = "; examples are rows: pass its transpose"
-            problems.value(
-                f"{argument}: expected shape (m, {n}), or ({n},) for one example, "
-                f"got {array.shape}{fix}"
+            problems.type(
+                f"params, layer {l}: expected Layer(W, b), or Layer(W, None) for no biases, "
+                f"got {kind(layer)}"
             )
-        elif 0 in array.shape:
-            problems.value(f"{argument}: expected at least one example, got shape {array.shape}")
-    shapes = [array.shape for array in arrays.values() if array.ndim in (1, 2)]
-    if len(shapes) == 2 and shapes[0][:-1] != shapes[1][:-1]:
+            continue
+        W = read_array(f"params, layer {l}, W", layer[0], problems)
+        b = None
+        if layer[1] is not None:
+            b = read_array(f"params, layer {l}, b", layer[1], problems)
+        n, shape = net.sizes[l], (net.sizes[l], net.sizes[l - 1])
+        if W is not None and W.array.shape != shape:
+            fix = "; W is (out, in): pass its transpose" if W.array.shape == shape[::-1] else ""
+            problems.value(
+                f"params, layer {l}, W: expected shape {shape}, got {W.array.shape}{fix}"
+            )
+        if b is not None and b.array.shape in ((n, 1), (1, n)):
+            b = b._replace(array=b.array.reshape(n))
+        if b is not None and b.array.shape != (n,):
+            problems.value(f"params, layer {l}, b: expected shape ({n},), got {b.array.shape}")
+        found.append([W, b])
+    return found
+
+
+def _one_dtype(layers: list[list[Given | None]], problems: Problems) -> None:
+    """A problem for each array of the parameters that is of another format than the first."""
+    names = [(f"params, layer {l}, {n}", array)
+             for l, layer in enumerate(layers, start=1)
+             for n, array in zip("Wb", layer, strict=True)
+             if array is not None and array.has_dtype]  # fmt: skip
+    for argument, given in names:
+        first, expected = names[0][0], names[0][1].array.dtype
+        if given.array.dtype.name != expected.name:
+            problems.type(
+                f"{argument}: expected {expected} like {first}, got {given.array.dtype}; "
+                f"parameters are of one format: pass {argument[-1]}.astype({expected.name!r})"
+            )
+
+
+def _batch(net: Network, x: Any, y: tuple[Any, ...], problems: Problems) -> list[Given]:
+    """x and y as rows, or as one example without its axis."""
+    n_0, n_L = net.sizes[0], net.sizes[-1]
+    inputs = read_array("x", x, problems)
+    targets = read_array("y", y[0], problems) if y else None
+    if inputs is None or (y and targets is None):
+        return []
+    if inputs.array.ndim == 1 and n_0 == 1 and inputs.array.size > 1:
+        inputs = inputs.turned(lambda x: x[:, None])  # one number an example
+    x_fits = _check_rows("x", inputs.array.shape, n_0, problems)
+    if targets is None:
+        return [inputs]
+    if x_fits:
+        before = len(problems.found)
+        targets = _targets(net, inputs.array.shape, targets, problems)
+        if len(problems.found) > before:
+            return []
+    y_fits = _check_rows("y", targets.array.shape, n_L, problems)
+    shapes = [inputs.array.shape, targets.array.shape]
+    if x_fits and y_fits and shapes[0][:-1] != shapes[1][:-1]:
         problems.value(
             f"x, y: expected as many examples in both, got shapes {shapes[0]} and {shapes[1]}"
         )
-    return arrays
+    return [inputs, targets]
 
 
-def _is_array(argument: str, array: Any, problems: Problems) -> bool:
-    if not isinstance(array, (jax.Array, np.ndarray)):
-        problems.type(
-            f"{argument}: expected an array of floats, got {kind(array)}; "
-            f"pass jnp.asarray({argument[-1]}, dtype)"
+def _check_rows(argument: str, shape: tuple[int, ...], n: int, problems: Problems) -> bool:
+    if len(shape) not in (1, 2) or shape[-1] != n:
+        fix = "; examples are rows: pass its transpose" if shape[:1] == (n,) != shape[1:] else ""
+        problems.value(
+            f"{argument}: expected shape (m, {n}), or ({n},) for one example, got {shape}{fix}"
         )
-        return False
-    if array.dtype.name not in FLOATS:
-        one_hot = argument == "y" and np.issubdtype(array.dtype, np.integer)
-        fix = "jax.nn.one_hot(y, n_L)" if one_hot else f"{argument[-1]}.astype(jnp.float32)"
-        problems.type(
-            f"{argument}: expected real floating-point numbers, got dtype {array.dtype}; pass {fix}"
-        )
-        return False
-    return True
+    elif 0 in shape:
+        problems.value(f"{argument}: expected at least one example, got shape {shape}")
+    else:
+        return True
+    return False
 
 
-def _one_dtype(arrays: dict[str, Any], problems: Problems) -> None:
-    for argument, array in arrays.items():
-        before = len(problems.found)
-        jax_dtype(argument, array.dtype, problems)
-        if len(problems.found) > before:
-            return
-    dtypes = {argument: array.dtype.name for argument, array in arrays.items()}
-    expected = next(iter(dtypes.values()), None)
-    for argument, dtype in dtypes.items():
-        if dtype != expected:
-            problems.type(
-                f"{argument}: expected {expected} like {next(iter(dtypes))}, got {dtype}; nothing "
-                f"is converted silently: pass {argument[-1]}.astype({expected!r})"
+def _targets(net: Network, x: tuple[int, ...], y: Given, problems: Problems) -> Given:
+    """Targets as rows, where what they are is certain: a column, or the numbers of classes."""
+    n, shape = net.sizes[-1], y.array.shape
+    examples = x[:-1]  # () for one example without its axis
+    if shape == (*examples, n):
+        return y
+    if shape == examples or shape == (*examples, 1):  # one number an example
+        if n == 1:
+            return y.turned(lambda y: y.reshape(*examples, 1))
+        if _are_whole(y.array):
+            if net.cost.output == "softmax":
+                return _one_hot(y.turned(lambda y: y.reshape(examples)), n, problems)
+            problems.value(
+                f"y: expected shape {(*examples, n)}, got {shape}; if these are the numbers of "
+                f"classes, pass one-hot rows: jax.nn.one_hot(y, {n})"
             )
+        else:
+            problems.value(
+                f"y: expected {n} targets for each example, shape {(*examples, n)}, got {shape}"
+            )
+    elif examples == (1,) and shape == (n,):
+        return y.turned(lambda y: y[None])
+    return y
 
 
-def _numbers(net: Network, arrays: dict[str, Any], problems: Problems) -> None:
+def _are_whole(y: Any) -> bool:
+    if y.dtype.kind in "biu":
+        return True
+    return not isinstance(y, jax.core.Tracer) and bool((np.asarray(y) == np.round(y)).all())
+
+
+def _one_hot(labels: Given, n: int, problems: Problems) -> Given:
+    """A row for each class number; a problem for a number that is no class."""
+    y = labels.array
+    if isinstance(y, jax.core.Tracer):
+        return labels.turned(lambda y: jax.nn.one_hot(y, n))
+    y = np.asarray(y).astype(int)
+    if y.size and not 0 <= y.min() <= y.max() < n:
+        from_one = y.min() == 1 and y.max() == n
+        fix = "they count from 1: pass y - 1" if from_one else f"give the network {y.max() + 1}"
+        fix = "number the classes from 0" if y.min() < 0 else fix
+        problems.value(
+            f"y: expected the numbers of {n} classes, 0 to {n - 1}, got {y.min()} to {y.max()}; "
+            f"{fix}"
+        )
+        return labels
+    return labels._replace(array=np.eye(n)[y], has_dtype=False)
+
+
+def _numbers(call: Call, problems: Problems) -> None:
+    arrays = {
+        f"params, layer {l}, {name}": array
+        for l, layer in enumerate(call.params, start=1)
+        for name, array in zip("Wb", layer, strict=True)
+        if array is not None
+    } | {"x": call.x, "y": call.y}
     if any(isinstance(array, jax.core.Tracer) for array in arrays.values()):
         return
     for argument, array in arrays.items():
-        if not _finite(array):
+        if array is not None and not _finite(array):
             problems.value(
                 f"{argument}: expected finite numbers, got NaN or Inf; "
                 f"find them with jnp.isfinite({argument[-1]})"
             )
-    least, greatest = net.cost.targets
-    if "y" in arrays and (least, greatest) != (-math.inf, math.inf):
-        targets = np.asarray(arrays["y"])
+    (least, greatest), cost = call.net.cost.targets, call.net.cost
+    if call.y is not None and (least, greatest) != (-math.inf, math.inf):
+        targets = np.asarray(call.y)
         low, high = float(targets.min()), float(targets.max())
         if low < least or high > greatest:
+            fix = "; for classes pass one-hot rows" if call.net.sizes[-1] > 1 else ""
             problems.value(
-                f"y: {net.cost} expects targets from {least} to {greatest}, got from {low:g} to "
-                f"{high:g}; for classes pass one-hot rows"
+                f"y: {cost} expects targets from {least} to {greatest}, got from {low:g} to "
+                f"{high:g}{fix}"
             )
 
 

@@ -21,6 +21,7 @@ from manual_bp.backprop import (
     output_delta,
     weight_gradient,
     weighted_input,
+    with_penalty,
 )
 from manual_bp.calls import compiled, examples
 from manual_bp.network import Layer, Network, Params
@@ -45,8 +46,7 @@ def value_and_grad(net: Network) -> Callable[[Params, Any, Any], tuple[Scalar, A
 @compiled
 def _cost_and_gradients(net: Network, params: Params, x: Array, y: Array) -> tuple[Scalar, Any]:
     C, _, gradients = descent_step(net, params, x, y)
-    leaves = [gradient for layer in gradients for gradient in layer]
-    return C, jax.tree.unflatten(jax.tree.structure(params), leaves)
+    return C, jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(gradients))
 
 
 def descent_step(
@@ -65,11 +65,10 @@ def descent_step(
         sigma_prime, a[l] = recall(σ[l], z[l], a[l], delta[l + 1])
         delta[l] = hidden_delta(W[l + 1], delta[l + 1], sigma_prime)  # BP2
     dW = {l: weight_gradient(delta[l], a[l - 1]) for l in net.layers}  # BP4
-    db = {l: bias_gradient(delta[l]) for l in net.layers}  # BP3
-    if net.l2:
-        dW = {l: dW[l] + net.l2 * W[l] for l in net.layers}
+    db = {l: None if b[l] is None else bias_gradient(delta[l]) for l in net.layers}  # BP3
     C = mean_cost(net, params, z[L], output, y, m)
-    return C, output, tuple(Layer(dW[l], db[l]) for l in net.layers)
+    gradients = (Layer(*with_penalty(net, W[l], b[l], dW[l], db[l])) for l in net.layers)
+    return C, output, tuple(gradients)
 
 
 def recall(sigma: Activation, z: Array, a: Array, delta_next: Array) -> tuple[Array, Array]:

@@ -22,14 +22,15 @@ class Layer(NamedTuple):
 
     Attributes:
         W: (n_l, n_{l-1}); W[j, k] joins neuron k of layer l-1 to neuron j of layer l.
-        b: (n_l,).
+        b: (n_l,); None for a layer without biases.
     """
 
     W: Any  # arrays of JAX or NumPy
-    b: Any
+    b: Any = None
 
     def __repr__(self) -> str:
-        return f"Layer(W: {summary(self.W)}; b: {summary(self.b)})"
+        b = "" if self.b is None else f"; b: {summary(self.b)}"
+        return f"Layer(W: {summary(self.W)}{b})"
 
 
 Params = Sequence[tuple[Any, Any]]
@@ -46,7 +47,8 @@ class Network:
         sizes: n_0, n_1, …, n_L: the width of the input and of each layer.
         activations: σ of each layer 1…L, by name or as an `Activation`.
         cost: C, by name or as a `Cost`; the mean over the examples of a batch.
-        l2: adds l2/2 · Σ‖W‖² to C; biases are not penalised.
+        l2: adds l2/2 · Σ‖W‖² to C.
+        l2_biases: whether the penalty is on the biases too, as weight decay has it in PyTorch.
 
     Raises:
         ValueError, TypeError: naming every argument that does not fit, and the fix.
@@ -62,6 +64,7 @@ class Network:
     activations: tuple[Activation, ...]
     cost: Cost
     l2: float = 0.0
+    l2_biases: bool = False
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Network:
         activations: Sequence[str | Activation],
         cost: str | Cost,
         l2: float = 0.0,
+        l2_biases: bool = False,
     ) -> None:
         problems = Problems()
         sizes = _sizes(sizes, problems)
@@ -85,18 +89,22 @@ class Network:
             problems.type(f"l2: expected a number ≥ 0, got {l2!r}")
         elif not 0 <= l2 < math.inf:
             problems.value(f"l2: expected a finite number ≥ 0, got {l2!r}")
+        if not isinstance(l2_biases, (bool, np.bool_)):
+            problems.type(f"l2_biases: expected True or False, got {l2_biases!r}")
         problems.raise_all()
         for name, value in (
             ("sizes", sizes),
             ("activations", activations),
             ("cost", cost),
             ("l2", float(l2)),
+            ("l2_biases", bool(l2_biases)),
         ):
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         names = ", ".join(repr(activation.name) for activation in self.activations)
         penalty = f", l2={self.l2!r}" if self.l2 else ""
+        penalty += ", l2_biases=True" if self.l2_biases else ""
         return f"Network({self.sizes}, ({names},), {self.cost.name!r}{penalty})"
 
     def __str__(self) -> str:
@@ -104,7 +112,8 @@ class Network:
         names = [activation.name for activation in self.activations]
         if len(set(names[:-1])) == 1:
             names = [names[0], names[-1]]
-        penalty = f" + {self.l2:g}/2·‖W‖²" if self.l2 else ""
+        squares = "(‖W‖² + ‖b‖²)" if self.l2_biases else "‖W‖²"
+        penalty = f" + {self.l2:g}/2·{squares}" if self.l2 else ""
         return f"{sizes} {'/'.join(names)}/{self.cost}{penalty}"
 
     @property
@@ -122,7 +131,12 @@ class Network:
         """σ of each layer l = 1…L."""
         return dict(enumerate(self.activations, start=1))
 
-    def init(self, key: Array, dtype: Any = jnp.float32) -> tuple[Layer, ...]:
+    def penalised(self, params: Params) -> list[Any]:
+        """The arrays whose squares the penalty adds up: the weights, and biases with l2_biases."""
+        biases = [b for _, b in params if b is not None] if self.l2_biases else []
+        return [W for W, _ in params] + biases
+
+    def init(self, key: Array, dtype: Any = jnp.float32, bias: bool = True) -> tuple[Layer, ...]:
         """Random weights by the standard initialisation for each activation; zero biases.
 
         Glorot's uniform one, of variance 2/(n_{l-1} + n_l), for identity, sigmoid, tanh and
@@ -131,9 +145,10 @@ class Network:
         Args:
             key: a key of `jax.random.key`.
             dtype: float16, bfloat16, float32 or float64.
+            bias: False for layers without biases.
 
         Returns:
-            One `Layer(W, b)` for each layer 1…L.
+            One `Layer(W, b)`, or `Layer(W, None)`, for each layer 1…L.
 
         Source: Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV 2015, eq. 10.
         """
@@ -148,7 +163,7 @@ class Network:
                 "he": jax.nn.initializers.he_normal,
             }[self.sigma[l].init](in_axis=-1, out_axis=-2)
             W = initializer(key_l, (self.sizes[l], self.sizes[l - 1]), dtype)
-            params.append(Layer(W, jnp.zeros(self.sizes[l], dtype)))
+            params.append(Layer(W, jnp.zeros(self.sizes[l], dtype) if bias else None))
         return tuple(params)
 
 

@@ -54,8 +54,11 @@ class Place(NamedTuple):
         return {"cost": (), "db": (n,), "dW": (n, net.sizes[self.layer - 1])}[self.quantity]
 
 
-def places(net: Network) -> list[Place]:
-    """Every place, in the order of the six steps: forwards, the cost, then backwards."""
+def places(net: Network, params: Params | None = None) -> list[Place]:
+    """Every place, in the order of the six steps: forwards, the cost, then backwards.
+
+    With params, no place for the biases that they do not have.
+    """
     L = net.depth
     found = [Place("forward", "a", 0)]
     for l in net.layers:
@@ -63,13 +66,14 @@ def places(net: Network) -> list[Place]:
     found.append(Place("cost", "cost", L))
     for l in reversed(net.layers):
         found.append(Place("BP1" if l == L else "BP2", "delta", l))
-        found += [Place("BP3", "db", l), Place("BP4", "dW", l)]
+        found += [Place("BP3", "db", l)] if params is None or params[l - 1][1] is not None else []
+        found.append(Place("BP4", "dW", l))
     return found
 
 
-def named_places(net: Network) -> dict[str, Place]:
+def named_places(net: Network, params: Params | None = None) -> dict[str, Place]:
     """Every place by its name, quantity by quantity and layer by layer, as in a record."""
-    order = sorted(places(net), key=lambda place: place.layer)
+    order = sorted(places(net, params), key=lambda place: place.layer)
     return {
         place.name: place
         for quantity in Backprop._fields
@@ -79,7 +83,7 @@ def named_places(net: Network) -> dict[str, Place]:
 
 
 def by_layer(params: Params) -> tuple[dict[int, Any], dict[int, Any]]:
-    """({l: Wˡ}, {l: bˡ}) for l = 1…L, as the equations count."""
+    """({l: Wˡ}, {l: bˡ}) for l = 1…L, as the equations count; None for no biases."""
     W, b = zip(*params, strict=True)
     return dict(enumerate(W, start=1)), dict(enumerate(b, start=1))
 
@@ -93,7 +97,7 @@ class Backprop(NamedTuple):
         a: the activations a⁰ … aᴸ, each (m, n_l), where a⁰ = x.
         delta: the errors δ¹ … δᴸ, δ = ∂C/∂z, each (m, n_l).
         dW: the gradients ∂C/∂W¹ … ∂C/∂Wᴸ, each of W's shape.
-        db: the gradients ∂C/∂b¹ … ∂C/∂bᴸ, each of b's shape.
+        db: the gradients ∂C/∂b¹ … ∂C/∂bᴸ, each of b's shape; None for a layer without biases.
 
     Example:
         >>> import manual_bp as mbp
@@ -164,7 +168,11 @@ class Backprop(NamedTuple):
         )
 
     def _lines(self) -> list[tuple[str, str]]:
-        return [(place.symbol, summary(array)) for place, array in self.items()]
+        return [
+            (place.symbol, summary(array))
+            for place, array in self.items()
+            if not (array is None and place.quantity == "db")  # there are no such biases
+        ]
 
     def __repr__(self) -> str:
         return printable("\n".join(table(self._lines(), left=(0, 1))) or "Backprop()")

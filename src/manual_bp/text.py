@@ -32,6 +32,12 @@ def symbol(quantity: str, layer: int) -> str:
     return "C" if quantity == "cost" else _SYMBOLS[quantity] + superscript(layer)
 
 
+def listed(words: Iterable[str]) -> str:
+    """Several things in a sentence: W¹, W² and x."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def digits(value: float, n: int) -> str:
     """n significant digits, or one where the exponent takes their place."""
     text = f"{value:.{n}g}"

@@ -22,7 +22,7 @@ from manual_bp.rounding.dense import (
     weighted_input_bound,
 )
 from manual_bp.verdicts.judge import judge
-from manual_bp.verdicts.subject import Shown
+from manual_bp.subjects.subject import Shown
 
 SIZES, M = (3, 5, 4, 2), 7
 BITS = {

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.backprop import forward
-from manual_bp.calls import examples
-from manual_bp.network import Network, Params
+from manual_bp.calls import Call, examples
+from manual_bp.network import Network
 from manual_bp.record import by_layer
 from manual_bp.verdicts.compare import Agreement
 
 
-def blind_spots(net: Network, params: Params, x: Any) -> list[str]:
+def blind_spots(call: Call) -> list[str]:
     """What a batch cannot show, and why."""
+    net, params, x, _ = call
     sums, _ = jax.device_get(forward(net, params, x))
     m, (_, b), σ = examples(x), by_layer(params), net.sigma
     found = []
@@ -40,7 +41,7 @@ def blind_spots(net: Network, params: Params, x: Any) -> list[str]:
             f"layer {', '.join(square)} is square: a transposed W or ∂C/∂W has the right shape; "
             f"take unequal widths."
         )
-    zero = [str(l) for l in net.layers if not np.asarray(b[l]).any()]
+    zero = [str(l) for l in net.layers if b[l] is not None and not np.asarray(b[l]).any()]
     if zero:
         hidden = "bias_omitted, bias_twice and bias_penalised"
         found.append(

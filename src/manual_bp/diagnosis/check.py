@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from manual_bp.calls import check_call, examples
+from manual_bp.calls import Call, examples, read_call
 from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
-from manual_bp.diagnosis.convention import Convention, every_convention
 from manual_bp.diagnosis.finding import Finding, either, finding_of, hidden_findings, undeclared
 from manual_bp.diagnosis.search import (
     Observation,
-    disagreements_in,
     explanations,
     hidden_explanations,
+    likely_scales,
+    wrong_in,
 )
 from manual_bp.network import Network, Params
-from manual_bp.record import Backprop
+from manual_bp.subjects.convention import Convention
+from manual_bp.subjects.forms import Source
+from manual_bp.subjects.run import Given, given_by
+from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.text import of_bound, printable
-from manual_bp.verdicts.compare import Agreement, agreement_of
+from manual_bp.verdicts.compare import Agreement, agreement_of, check_decimals
 from manual_bp.verdicts.judge import Judged, judge
 from manual_bp.verdicts.rows import AGREES, NONFINITE, Row
-from manual_bp.verdicts.subject import Function, Subject, read_subject, record_of
 from manual_bp.witnesses.autodiff import autodiff
 
 
@@ -35,12 +37,14 @@ class Diagnosis:
 
     Attributes:
         findings: one for each wrong equation and layer; none for what merely follows from them.
-        agreement: the verdict on every equation.
+        agreement: the verdict on every equation, in the subject's own layout and scale.
+        convention: the one that the subject's arrays were read in: as declared, or as found.
         warnings: what this batch could not have shown.
     """
 
     findings: tuple[Finding, ...]
     agreement: Agreement
+    convention: Convention = Convention()  # noqa: RUF009 (frozen)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -60,6 +64,7 @@ class Diagnosis:
             "version": 1,
             "ok": self.ok,
             "findings": [vars(finding) for finding in self.findings],
+            "convention": vars(self.convention),
             "warnings": list(self.warnings),
             "agreement": self.agreement.to_dict(),
         }
@@ -73,12 +78,15 @@ class Diagnosis:
                 f"Right: {verdicts.count(AGREES)} of {len(verdicts)} quantities agree. The worst "
                 f"value differs by {of_bound(self.agreement.worst.bound_ratio)}."
             )
+        if self.findings and not self.agreement.disagreements:
+            return "Right, in another convention than the declared one."
         if self.findings:
             return f"Wrong: {len(self.findings)} finding{'s' * (len(self.findings) > 1)}."
         return "Nothing could be tested: no value given lies clear of its rounding bound."
 
     def __str__(self) -> str:
         paragraphs = [self.headline, *map(str, self.findings)]
+        paragraphs += [f"Note: {note}." for note in self.agreement.notes]
         paragraphs += [f"Warning: {warning}" for warning in self.warnings]
         wrapped = (textwrap.fill(words, 100, subsequent_indent="  ") for words in paragraphs)
         return printable("\n".join(wrapped))
@@ -95,24 +103,29 @@ def check(
     params: Params,
     x: Any,
     y: Any,
-    subject: Function | Backprop,
+    subject: Source,
     *,
     convention: Convention = Convention(),  # noqa: B008 (frozen)
     precision: str | None = None,
+    decimals: int | None = None,
 ) -> Diagnosis:
     """Find which equation of a backward pass is wrong, in which layer, and which mistake it is.
 
     Args:
         net: the network.
-        params: a `Layer(W, b)` for each layer, as (out, in).
+        params: a `Layer(W, b)` for each layer, W as (out, in); b None for no biases.
         x: (m, n_0), or (n_0,) for one example.
-        y: (m, n_L), or (n_L,).
-        subject: what is checked: a function (net, params, x, y) -> Backprop or such a record,
-            complete or with None for what it does not give, in NumPy, JAX or nested lists.
+        y: (m, n_L), or (n_L,); the numbers of the classes will do for cross_entropy.
+        subject: what is checked: a function (net, params, x, y), or what it would give. That is a
+            `Backprop`, a dict by name such as {"dW1": …, "delta2": …}, the gradients as
+            [(dW1, db1), …], or an `Update`; complete or not, in NumPy, JAX, PyTorch or nested
+            lists. A function is run on copies of the arguments.
         convention: how the subject's arrays are laid out and scaled.
         precision: of the subject's matrix products, as in `jax.default_matmul_precision`. Without
             it a function runs at "highest", and a record made on an accelerator is judged by that
             one's coarsest.
+        decimals: how many digits after the point the subject's numbers were rounded to, where they
+            were typed from paper.
 
     Returns:
         A `Diagnosis`: `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
@@ -130,108 +143,127 @@ def check(
         >>> [(f.equation, f.layer, f.mistake) for f in mbp.check(net, params, x, y, wrong).findings]
         [('BP3', 2, 'bias_averaged'), ('BP3', 1, 'bias_averaged')]
     """
-    check_call(net, params, x, y)
-    batch = (net, params, x, y)
-    record, _ = record_of("subject", subject, batch, precision)
+    check_decimals(decimals)
+    call = read_call(net, params, x, y)
+    given = given_by("subject", subject, (net, params, x, y), precision)
     if callable(subject):
         precision = precision or "highest"
-    witness = read_subject("witness", autodiff, batch, precision)
-    declared = _Reading(batch, record, precision, convention, witness)
-    agreement = declared.agreement
-    warnings = (*blind_spots(net, params, x), *ambiguities(net, x, agreement))
-    if not agreement.disagreements:
-        return Diagnosis((), agreement, warnings)
-    findings: list[Finding] = []
-    best = _nearest_reading(declared)
+    witness = read_subject("witness", Given("autodiff", autodiff(*call)), call, precision=precision)
+    declared = _Reading(call, given, precision, decimals, convention, witness)
+    best = _nearest_reading(declared) if declared.agreement.disagreements else declared
+    agreement, findings = best.in_their_layout, list[Finding]()
     if best is not declared:
-        right = not best.agreement.disagreements
-        findings.append(undeclared(best.convention, convention, explains_all=right, m=examples(x)))
-    if best.agreement.disagreements:
+        right = not agreement.disagreements
+        m = examples(call.x)
+        findings.append(undeclared(best.convention, convention, explains_all=right, m=m))
+    if agreement.disagreements:
         findings += _findings(best)
-    return Diagnosis(tuple(findings), best.agreement, warnings)
+    warnings = (*blind_spots(call), *ambiguities(net, call.x, agreement))
+    return Diagnosis(tuple(findings), agreement, best.convention, warnings)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A subject's record, read in one convention and judged once."""
+    """What a subject gave, read in one convention and judged once."""
 
-    batch: tuple[Any, ...]  # (net, params, x, y)
-    record: Backprop
+    call: Call
+    given: Given
     precision: str | None
+    decimals: int | None
     convention: Convention
     witness: Subject
 
     @cached_property
     def subject(self) -> Subject:
-        net, params, x, _ = self.batch
-        ours = self.convention.to_ours(net, params, x, self.record)
-        return read_subject("subject", ours, self.batch, self.precision)
+        return read_subject(
+            "subject",
+            self.given,
+            self.call,
+            precision=self.precision,
+            convention=self.convention,
+            decimals=self.decimals,
+        )
 
     @cached_property
     def judged(self) -> list[Judged]:
-        net, params, x, y = self.batch
-        return judge(net, self.subject.arithmetic, params, x, y, self.subject.shown)
+        return judge(self.call, self.subject)
 
     @cached_property
     def agreement(self) -> Agreement:
-        return agreement_of(self.batch, self.subject, self.witness, self.judged)
+        return agreement_of(self.call, self.subject, self.witness, self.judged)
+
+    @property
+    def in_their_layout(self) -> Agreement:
+        """The agreement with shapes and indices as the subject has them."""
+        rows = tuple(map(self._laid_out, self.agreement.rows))
+        return replace(self.agreement, rows=rows)
+
+    def _laid_out(self, row: Row) -> Row:
+        misfit = row.place in self.subject.misfits
+        if misfit or not self.convention.is_transposed(row.place) or len(row.shape) < 2:
+            return row
+        worst = row.worst and replace(row.worst, index=row.worst.index[::-1])
+        return replace(row, shape=row.shape[::-1], worst=worst)
 
 
 def _nearest_reading(declared: _Reading) -> _Reading:
-    """The declared convention, unless another leaves less than half as much wrong.
+    """The declared convention, unless less is wrong in another.
 
-    Shapes settle the layout where they can. The scales of a layout are compared from one judgement.
+    Shapes settle the layout where they can: those are taken in which the most arrays fit. The
+    scales of a layout are compared from one judgement.
     """
-    ours, m, layouts = declared.convention, examples(declared.batch[2]), dict[Any, _Reading]()
-    for other in _that_change(declared):
-        layout = replace(ours, examples=other.examples, weights=other.weights)
-        layouts[layout] = declared if layout == ours else replace(declared, convention=layout)
-    least = min(len(reading.subject.misfits) for reading in layouts.values())
-    counts = {}
-    for other in _that_change(declared):
-        layout = replace(ours, examples=other.examples, weights=other.weights)
-        reading = layouts[layout]
-        if (misfits := len(reading.subject.misfits)) == least:
-            counts[other] = misfits + disagreements_in(reading.judged, layout, other, m)
+    ours, m = declared.convention, examples(declared.call.x)
+    layouts = [
+        declared if layout == ours else replace(declared, convention=layout)
+        for layout in ours.layouts()
+        if _can_matter(layout, declared)
+    ]
+    misfits = [len(reading.subject.misfits) for reading in layouts]
+    factors = tuple(dict.fromkeys((ours.scale, *likely_scales(declared.call.net))))
+    counts = {
+        other: (least + fewer.places, fewer.values, ours.differences(other))
+        for reading, least in zip(layouts, misfits, strict=True)
+        if least == min(misfits)
+        for other in reading.convention.scalings(factors)
+        if (fewer := wrong_in(reading.judged, reading.subject.scales, other.scales(m)))
+    }
     wrong = len(declared.agreement.disagreements)
-    for other in sorted(counts, key=lambda other: (counts[other], _differences(other, ours))):
-        if 2 * counts[other] >= wrong:
+    for other in sorted(counts, key=counts.__getitem__):
+        if counts[other][0] >= wrong:
             break
         found = replace(declared, convention=other)
-        if 2 * len(found.agreement.disagreements) < wrong:
+        if len(found.agreement.disagreements) < wrong:
             return found
     return declared
 
 
-def _that_change(declared: _Reading) -> list[Convention]:
-    """The conventions whose layout differs from the declared one in arrays that are given."""
+def _can_matter(layout: Convention, declared: _Reading) -> bool:
+    """Whether a layout differs from the declared one in arrays that are given."""
     given = [*declared.subject.shown, *declared.subject.misfits]
     batchwise = any(place.is_per_example for place in given)
     weights = any(place.quantity == "dW" for place in given)
-    return [
-        other
-        for other in every_convention()
-        if (batchwise or other.examples == declared.convention.examples)
-        and (weights or other.weights == declared.convention.weights)
-    ]
-
-
-def _differences(one: Convention, other: Convention) -> int:
-    return sum(vars(one)[name] != value for name, value in vars(other).items())
+    ours = declared.convention
+    return (batchwise or layout.examples == ours.examples) and (
+        weights or (layout.weights, layout.bias) == (ours.weights, ours.bias)
+    )
 
 
 def _findings(reading: _Reading) -> list[Finding]:
     """One for each wrong row; the mistake behind them all, where the errors are not given."""
-    subject, (net, params, x, y) = reading.subject, reading.batch
-    seen = Observation.in_float64(net, params, x, y, subject.arithmetic, reading.judged)
+    subject = reading.subject
+    seen = Observation.of(reading.call, subject, reading.convention, reading.judged)
     shown = []
     for row in _causes(reading.agreement, seen):
-        explicable = seen.judged[row.place].got is not None and row.verdict != NONFINITE
+        explicable = (
+            row.place in seen.judged
+            and seen.judged[row.place].got is not None
+            and row.verdict != NONFINITE
+        )
         shown.append(finding_of(seen, row, explanations(seen, row.place) if explicable else []))
     whole = all(one.got is not None for place, one in seen.judged.items() if place.is_per_example)
     if whole or subject.misfits:
         return shown
-    hidden = hidden_findings(hidden_explanations(seen))
+    hidden = hidden_findings(seen, hidden_explanations(seen))
     if hidden and len(shown) == 1 and shown[0].mistake:  # as like, the one and the other
         return [either([shown[0], *hidden])]
     return hidden or shown

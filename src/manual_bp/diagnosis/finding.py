@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from manual_bp.diagnosis.convention import Convention
-from manual_bp.diagnosis.mistakes import RIGHT
+from manual_bp.diagnosis.mistakes import right_formula
 from manual_bp.diagnosis.search import Fit, Observation
 from manual_bp.record import Place
+from manual_bp.subjects.convention import Convention
 from manual_bp.text import of_bound, superscript, times
 from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.rows import NONFINITE, Row
@@ -43,14 +43,23 @@ class Finding:
 
 def finding_of(seen: Observation, row: Row, fits: Sequence[Fit]) -> Finding:
     """What is said of a wrong place whose array is shown, with the mistakes that explain it."""
-    place, judged = row.place, seen.judged[row.place]
+    place, judged = row.place, seen.judged.get(row.place)
     what = place.symbol
-    if judged.got is None:  # it has no place in the record: the note says why
-        return _unnamed(row, f"{what}: {row.note}.", "Give it that shape.")
+    if judged is None or judged.got is None:  # it has no place in the record: the note says why
+        fix = "Leave it out." if judged is None else "Give it that shape."
+        return _unnamed(row, f"{what}: {row.note}.", fix)
     if row.verdict == NONFINITE:
         where = f"your {what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}."
         return _unnamed(row, where, "Look for 0/0, log 0 or an overflow there.")
-    should, apart = _value_of(RIGHT[place.kind], place), of_bound(row.bound_ratio)
+    should, apart = _right_value(seen, place), of_bound(row.bound_ratio)
+    if place.kind == "x" and "x" in seen.changed:
+        return Finding(
+            row.equation,
+            row.layer,
+            "input_changed",
+            f"your function changed x while it ran, and computed with that. It should be {should}.",
+            "Work on a copy of x, or hand the changed x to the check as well.",
+        )
     if not fits:
         return _unnamed(
             row,
@@ -58,7 +67,7 @@ def finding_of(seen: Observation, row: Row, fits: Sequence[Fit]) -> Finding:
             f"by {apart}.",
             "This is none of the mistakes in the catalogue: compare that line with the formula.",
         )
-    told = "; or ".join(_wrong_value(fit, place) for fit in fits)
+    told = "; or ".join(_wrong_value(seen, fit, place) for fit in fits)
     off = min(fit.off for fit in fits)
     nearly = (
         f" Your numbers differ from that by {times(off)} of what rounding allows." if off else ""
@@ -70,21 +79,21 @@ def finding_of(seen: Observation, row: Row, fits: Sequence[Fit]) -> Finding:
         " or ".join(fit.mistake.name for fit in fits),
         f"your {what} is {exactly}{told}.{nearly} It should be {should}, from which it differs by "
         f"{apart}.",
-        _joined(_at(fit.mistake.fix, place.layer) for fit in fits),
+        _joined(_fix(seen, fit, place) for fit in fits),
     )
 
 
-def hidden_findings(fits: Sequence[Fit]) -> list[Finding]:
+def hidden_findings(seen: Observation, fits: Sequence[Fit]) -> list[Finding]:
     """What is said of mistakes in arrays that are not shown, any of which explains all that is."""
-    return [_hidden(fits, i) for i in range(len(fits[0].places) if fits else 0)]
+    return [_hidden(seen, fits, i) for i in range(len(fits[0].places) if fits else 0)]
 
 
-def _hidden(fits: Sequence[Fit], i: int) -> Finding:
+def _hidden(seen: Observation, fits: Sequence[Fit], i: int) -> Finding:
     """The ith layer of each."""
     chosen = [(fit, place) for fit in fits for place in fit.places[i : i + 1]]
     told = dict.fromkeys(
-        f"{place.symbol} is {_wrong_value(fit, place)}, where it should be "
-        f"{_value_of(RIGHT[place.kind], place)}"
+        f"{place.symbol} is {_wrong_value(seen, fit, place)}, where it should be "
+        f"{_right_value(seen, place)}"
         for fit, place in chosen
     )
     first = fits[0].places[i]
@@ -93,7 +102,7 @@ def _hidden(fits: Sequence[Fit], i: int) -> Finding:
         first.layer,
         " or ".join(dict.fromkeys(fit.mistake.name for fit in fits)),
         f"all that is given follows if {'; or if '.join(told)}.",
-        _joined(_at(fit.mistake.fix, place.layer) for fit, place in chosen),
+        _joined(_fix(seen, fit, place) for fit, place in chosen),
     )
 
 
@@ -117,17 +126,27 @@ def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m
     if found.delta != declared.delta:
         of = {"batch": "of the batch's cost", "example": "of each example's own cost"}
         said.append(f"{of[found.delta]} (δ alone), not {of[declared.delta]}")
+    if found.sign != declared.sign:
+        of = {"ascent": "minus the gradient, to be added", "descent": "the gradient, not minus it"}
+        said.append(of[found.sign])
+    if found.scale != declared.scale:
+        said.append(f"{found.scale / declared.scale:.6g} times what was declared")
     if found.examples != declared.examples:
         said.append(f"with examples as {found.examples}, not {declared.examples}")
     if found.weights != declared.weights:
         said.append(f"with ∂C/∂W as ({found.weights.replace('_', ', ')})")
+    if found.bias != declared.bias:
+        where = {"separate": "apart from it", "first": "in its first column"}
+        said.append(f"with ∂C/∂b {where.get(found.bias, 'in its last column')}")
     which = "all your arrays are" if explains_all else "most of your arrays fit as"
+    sign_alone = found == replace(declared, sign=found.sign) and found.sign == "ascent"
+    subtracted = " If you subtract them, take a − y, not y − a." if sign_alone else ""
     return Finding(
         "convention",
         0,
-        "convention",
+        "convention or ascent_sign" if sign_alone else "convention",
         f"{which} {', '.join(said)}.",
-        f"That is no mistake: pass convention={found}.",
+        f"That is no mistake: pass convention={found}.{subtracted}",
     )
 
 
@@ -139,9 +158,18 @@ def _joined(sentences: Iterable[str]) -> str:
     return " Or: ".join(dict.fromkeys(sentences))
 
 
-def _wrong_value(fit: Fit, place: Place) -> str:
+def _right_value(seen: Observation, place: Place) -> str:
+    return _value_of(right_formula(place.kind, seen.net, seen.convention), place)
+
+
+def _wrong_value(seen: Observation, fit: Fit, place: Place) -> str:
     eta = "" if fit.eta is None else f" with η = {fit.eta:.6g}"
-    return _value_of(fit.mistake.formula_at(place.kind), place) + eta
+    formula = fit.mistake.formula_at(place.kind, seen.net, seen.convention)
+    return _value_of(formula, place) + eta
+
+
+def _fix(seen: Observation, fit: Fit, place: Place) -> str:
+    return _at(fit.mistake.fix_in(seen.convention), place.layer)
 
 
 def _value_of(formula: str, place: Place) -> str:

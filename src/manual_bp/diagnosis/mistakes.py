@@ -11,24 +11,56 @@ from typing import Any
 import jax.numpy as jnp
 
 from manual_bp.activations import ACTIVATIONS, softmax
-from manual_bp.backprop import bias_gradient, mean_cost, output_delta
+from manual_bp.backprop import bias_gradient, output_delta
 from manual_bp.costs import quadratic
-from manual_bp.network import Layer, Network
+from manual_bp.network import Network
 from manual_bp.record import Place
+from manual_bp.subjects.convention import Convention, Scales
 
 Formula = Callable[["Inputs"], Any]
+Text = str | Callable[[Convention], str]
+"""A formula or a fix in words; by the convention that it is told in, where that matters."""
 
-# Each equation as it should be, by the kind of its place.
-RIGHT = {
-    "x": "a⁰ = x",
-    "z": "zˡ = Wˡ aˡ⁻¹ + bˡ",
-    "a": "aˡ = σ(zˡ)",
-    "cost": "C = the mean over the examples, and l2/2 times the sum of the squared weights",
-    "BP1": "δᴸ = ∇ₐC ⊙ σ′(zᴸ), with the mean's 1/m",
-    "BP2": "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
-    "BP3": "∂C/∂bˡ = the sum of δˡ over the examples",
-    "BP4": "∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ, summed over the examples, and l2 · Wˡ",
-}
+
+def right_formula(kind: str, net: Network, convention: Convention) -> str:
+    """An equation as it should be, in a convention, by the kind of its place."""
+    minus = "−" if convention.sign == "ascent" else ""
+    factor = "" if convention.scale == 1 else f"{convention.scale:.6g} "
+    sums, of_each = convention.reduction == "sum", convention.delta == "example"
+    averaged = of_each and not sums  # where the gradients are made
+    squares = "weights and biases" if net.l2_biases else "weights"
+    penalties = {
+        "cost": f"{factor}l2/2 times the sum of the squared {squares}",
+        "BP3": f"{minus}{factor}l2 · bˡ" if net.l2_biases else "",
+        "BP4": f"{minus}{factor}l2 · Wˡ",
+    }
+    right = {
+        "x": "a⁰ = x",
+        "z": "zˡ = Wˡ aˡ⁻¹ + bˡ",
+        "a": "aˡ = σ(zˡ)",
+        "cost": f"C = {factor and factor + 'times '}the {'sum' if sums else 'mean'} over the "
+        "examples",
+        "BP1": f"δᴸ = {minus}{factor}∇ₐC ⊙ σ′(zᴸ)"
+        + ("" if sums or of_each else ", with the mean's 1/m"),
+        "BP2": "δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)",
+        "BP3": f"∂C/∂bˡ = the {'mean' if averaged else 'sum'} of δˡ over the examples",
+        "BP4": f"∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ, {'averaged' if averaged else 'summed'} over the examples",
+    }[kind]
+    penalty = penalties.get(kind) if net.l2 else None
+    return f"{right}, and {penalty}" if penalty else right
+
+
+def _in_rows(rows: str, columns: str) -> Text:
+    """A fix for those who keep examples as rows, and for those who keep them as columns."""
+    return lambda convention: rows if convention.examples == "rows" else columns
+
+
+def _where_m_comes_in(convention: Convention) -> str:
+    if convention.reduction == "sum":
+        return "Leave m out: you sum over the examples."
+    if convention.delta == "example":
+        return "Divide by m once, where the gradients are made."
+    return "Divide by m once: in BP1, after which δ has the mean's 1/m."
 
 
 @dataclass(frozen=True)
@@ -37,6 +69,7 @@ class Inputs:
 
     Attributes:
         net, place: the network, and where the equation stands in the record.
+        scales: how many times ours the numbers are.
         W, b, z, a, delta, dW: by layer; `a` from 0. All of one dtype, examples as rows.
         y: (m, n_L).
         right: what the equation should give.
@@ -48,6 +81,7 @@ class Inputs:
 
     net: Network
     place: Place
+    scales: Scales
     W: dict[int, Any]
     b: dict[int, Any]
     z: dict[int, Any]
@@ -62,7 +96,7 @@ class Inputs:
 
     @property
     def kind(self) -> str:
-        """Of the place: a key of `RIGHT`."""
+        """Of the place: see `Place.kind`."""
         return self.place.kind
 
     @property
@@ -79,7 +113,7 @@ class Inputs:
         """The same, in absolute values; targets negative, since the formulas subtract them."""
 
         def sizes(arrays: dict[int, Any]) -> dict[int, Any]:
-            return {l: abs(array) for l, array in arrays.items()}
+            return {l: None if array is None else abs(array) for l, array in arrays.items()}
 
         return replace(
             self,
@@ -124,14 +158,46 @@ class Inputs:
     def cost_gradient(self, y: Any = None) -> Any:
         """∇ₐC/m at the output; for the costs whose σ′ cancels, the difference that is left."""
         y = self.target() if y is None else y
-        return self.net.cost.slope(self.act(self.net.depth), y) / self.m
+        scale = abs(self.scales.delta) if self.absolute else self.scales.delta
+        return self.net.cost.slope(self.act(self.net.depth), y) / self.m * scale
+
+    def collected(self, sums: Any) -> Any:
+        """BP3 or BP4 from its sums over the examples: in its scale, and with its penalty."""
+        factor = self.scales.collected
+        return (abs(factor) if self.absolute else factor) * sums + self.penalty
+
+    def bias(self) -> Any:
+        """bˡ; 0 in a layer without biases."""
+        return 0 if self.b[self.l] is None else self.b[self.l]
 
     @property
     def penalty(self) -> Any:
         """The l2 term of this equation; 0 where it has none."""
-        if self.net.l2 and self.kind == "cost":
-            return self.net.l2 / 2 * sum((W**2).sum() for W in self.W.values())
-        return self.net.l2 * self.W[self.l] if self.net.l2 and self.kind == "BP4" else 0
+        net, (_, scale) = self.net, self.scales.of(self.place)
+        if not net.l2:
+            return 0
+        scale = abs(scale) if self.absolute else scale
+        if self.kind == "cost":
+            params = [(self.W[l], self.b[l]) for l in net.layers]
+            return scale * net.l2 / 2 * sum((w**2).sum() for w in net.penalised(params))
+        if self.kind == "BP3" and net.l2_biases and self.b[self.l] is not None:
+            return scale * net.l2 * self.b[self.l]
+        return scale * net.l2 * self.W[self.l] if self.kind == "BP4" else 0
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether this equation has an l2 term."""
+        return self.net.l2 > 0 and (self.kind != "BP3" or self.net.l2_biases)
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether the 1/m of the mean over the examples comes in here."""
+        scales = self.scales
+        if self.kind == "cost":
+            return self.m > 1 and abs(scales.cost) == scales.cost_penalty
+        if self.kind == "BP1":
+            return self.m > 1 and abs(scales.delta) == scales.cost_penalty
+        return self.m > 1 and self.kind in ("BP3", "BP4") and abs(scales.collected) < 1
 
     def scaled(self, factor: float) -> Any:
         """The equation with all but its l2 term times a factor."""
@@ -153,21 +219,27 @@ class Mistake:
 
     Attributes:
         name: short and stable.
-        kinds: the equations where it is made: keys of `RIGHT`.
-        wrong: the wrong formula, as text; "…" stands for the right one, up to its ⊙.
+        kinds: the equations where it is made: see `Place.kind`.
+        wrong: the wrong formula, as text; "…" stands for the right one, up to its ⊙. By the
+            convention, as is the fix, where it matters.
         fix: what to do, in one sentence.
         formula: what it gives in place of the equation; None where it cannot be made.
     """
 
     name: str
     kinds: tuple[str, ...]
-    wrong: str
-    fix: str
+    wrong: Text
+    fix: Text
     formula: Formula
 
-    def formula_at(self, kind: str) -> str:
+    def formula_at(self, kind: str, net: Network, convention: Convention) -> str:
         """The wrong formula of one of its kinds of place, in full."""
-        return self.wrong.replace("…", RIGHT[kind].partition(" ⊙")[0])
+        right = right_formula(kind, net, convention).partition(" ⊙")[0]
+        return _said(self.wrong, convention).replace("…", right)
+
+    def fix_in(self, convention: Convention) -> str:
+        """What to do, in a convention."""
+        return _said(self.fix, convention)
 
     def result(self, inputs: Inputs) -> Any:
         """What the mistake gives, of the right shape; None where the network has no room for it."""
@@ -176,6 +248,10 @@ class Mistake:
         except (TypeError, ValueError, KeyError):  # shapes or layers that do not fit
             return None
         return wrong if wrong is not None and wrong.shape == inputs.right.shape else None
+
+
+def _said(text: Text, convention: Convention) -> str:
+    return text if isinstance(text, str) else text(convention)
 
 
 def _if(condition: bool, formula: Callable[[], Any]) -> Any:
@@ -203,13 +279,13 @@ def _rolled(array: Any, shift: int, axis: int) -> Any:
 def _with_targets(g: Inputs, y: Any) -> Any:
     """The cost, or BP1, with other targets."""
     L, net = g.net.depth, g.net
+    z, a = jnp.asarray(g.z[L]), jnp.asarray(g.a[L])
     if g.kind == "cost":
-        params = tuple(Layer(g.W[l], g.b[l]) for l in net.layers)
-        value = mean_cost(net, params, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), abs(y), g.m)
+        value = g.scales.cost * net.cost.mean(z, a, abs(y), g.m) + g.penalty
         return abs(value) + abs(g.right) if g.absolute else value
     if g.absolute:
         return g.cost_gradient(y) * g.prime(L)
-    return output_delta(net, jnp.asarray(g.z[L]), jnp.asarray(g.a[L]), jnp.asarray(y), g.m)
+    return g.scales.delta * output_delta(net, z, a, jnp.asarray(y), g.m)
 
 
 def _has_sigma_prime(g: Inputs) -> bool:
@@ -228,7 +304,7 @@ def _clipped_cost(g: Inputs) -> Any:
         terms = y * jnp.log(kept)
         if g.net.cost.output == "sigmoid":
             terms = terms + (1 - y) * jnp.log1p(-kept)
-        return -terms.sum() / g.m + g.penalty
+        return -terms.sum() / g.m * g.scales.cost + g.penalty
 
     return g.closest(clipped_at(least) for least in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15))
 
@@ -275,22 +351,22 @@ def _example_left_out(g: Inputs) -> Any:
     else:
         missing = g.right - g.got
         if g.kind == "BP3":
-            fit = [float(abs(missing - delta[i]).sum()) for i in range(g.m)]
+            one = g.scales.collected * delta
+            fit = [float(abs(missing - one[i]).sum()) for i in range(g.m)]
         else:
             # ‖M − δaᵀ‖² without M's own part, for every example at once.
+            missing = missing / g.scales.collected
             fit = (delta**2).sum(axis=1) * (a_prev**2).sum(axis=1)
             fit = fit - 2 * ((delta @ missing) * a_prev).sum(axis=1)
         i = min(range(g.m), key=lambda i: float(fit[i]))
     lost = delta[i] if g.kind == "BP3" else delta[i][:, None] * a_prev[i][None, :]
-    return g.right - lost
+    return g.right - g.scales.collected * lost
 
 
 def _of_one_example(g: Inputs, i: int) -> Any:
     """BP3 or BP4 of one example alone."""
     delta = g.delta[g.l][i]
-    if g.kind == "BP3":
-        return delta
-    return delta[:, None] * g.act(g.l - 1)[i][None, :] + g.penalty
+    return g.collected(delta if g.kind == "BP3" else delta[:, None] * g.act(g.l - 1)[i][None, :])
 
 
 def _other_sigma(g: Inputs) -> Any:
@@ -328,16 +404,21 @@ def _repenalised(g: Inputs, factor: float) -> Any:
 
 
 def _rescaled(g: Inputs) -> Any:
-    """λx + c, by least squares over all of x; x/2 when planting."""
+    """λx + c, by least squares over all of x, or over each column of it; x/2 when planting."""
     x = g.right
     if g.absolute:
         return x + 1
     if g.got is None:
         return x / 2
-    spread = x - x.mean()
-    length = float((spread * spread).sum())
-    slope = float((spread * g.got).sum()) / length if length else 1.0
-    return slope * spread + g.got.mean()
+
+    def fitted(axis: int | None) -> Any:
+        spread = x - x.mean(axis=axis, keepdims=True)
+        length = (spread * spread).sum(axis=axis, keepdims=True)
+        slope = (spread * g.got).sum(axis=axis, keepdims=True) / (length + (length == 0))
+        return slope * spread + g.got.mean(axis=axis, keepdims=True)
+
+    # Two numbers are fitted to each column: with two examples they would fit anything.
+    return g.closest([fitted(None), fitted(0)] if g.m > 2 else [fitted(None)])
 
 
 CATALOGUE = {
@@ -348,28 +429,31 @@ CATALOGUE = {
             "ascent_sign",
             ("BP1",),
             "δᴸ = −∇ₐC ⊙ σ′(zᴸ)",
-            "Take a − y, not y − a.",
+            lambda c: "Take a − y, not y − a." if c.sign == "descent" else "Take y − a, not a − y.",
             lambda g: g.scaled(-1),
         ),
         Mistake(
             "sum_for_mean",
-            ("cost", "BP1"),
+            ("cost", "BP1", "BP3", "BP4"),
             "the sum over the examples in place of their mean",
-            "Divide by m, the number of examples, once: in BP1.",
-            lambda g: _if(g.m > 1, lambda: g.scaled(g.m)),
+            _where_m_comes_in,
+            lambda g: _if(g.has_mean, lambda: g.scaled(g.m)),
         ),
         Mistake(
             "mean_twice",
             ("BP1",),
-            "δᴸ = ∇ₐC ⊙ σ′(zᴸ), divided by m twice",
-            "Divide by m once: ∇ₐC of the mean has it already.",
+            lambda c: (
+                "δᴸ = ∇ₐC ⊙ σ′(zᴸ), divided by m"
+                + (" twice" if (c.reduction, c.delta) == ("mean", "batch") else "")
+            ),
+            _where_m_comes_in,
             lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
         ),
         Mistake(
             "mean_again",
             ("BP2", "BP4"),
             "divided by m once more",
-            "Leave m out here: δ has the mean's 1/m already.",
+            _where_m_comes_in,
             lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
         ),
         Mistake(
@@ -411,7 +495,11 @@ CATALOGUE = {
         Mistake(
             "extra_output_derivative",
             ("BP1",),
-            "δᴸ = (a − y)/m ⊙ σ′(zᴸ)",
+            lambda c: "… ⊙ σ′(zᴸ)".replace(
+                "…",
+                ("(y − a)" if c.sign == "ascent" else "(a − y)")
+                + ("/m" if (c.reduction, c.delta) == ("mean", "batch") else ""),
+            ),
             "Leave σ′ out: this cost's derivative cancels it.",
             lambda g: _if(not _has_sigma_prime(g), lambda: g.right * g.prime(g.l)),
         ),
@@ -478,7 +566,10 @@ CATALOGUE = {
             "weights_not_transposed",
             ("BP2",),
             "δˡ = Wˡ⁺¹ δˡ⁺¹ ⊙ σ′(zˡ)",
-            "Going back takes the transpose: for rows, δˡ⁺¹ @ Wˡ⁺¹ with W as (out, in).",
+            _in_rows(
+                "Going back takes the transpose: for rows, δˡ⁺¹ @ Wˡ⁺¹ with W as (out, in).",
+                "Going back takes the transpose: for columns, Wˡ⁺¹.T @ δˡ⁺¹ with W as (out, in).",
+            ),
             lambda g: (g.delta[g.l + 1] @ g.W[g.l + 1].T) * g.prime(g.l),
         ),
         Mistake(
@@ -507,17 +598,20 @@ CATALOGUE = {
             ("BP3", "BP4"),
             "with δˡ⁺¹ in place of δˡ",
             "The gradients of layer l take the error of layer l.",
-            lambda g: (
+            lambda g: g.collected(
                 bias_gradient(jnp.asarray(g.delta[g.l + 1]))
                 if g.kind == "BP3"
-                else g.delta[g.l + 1].T @ g.act(g.l - 1) + g.penalty
+                else g.delta[g.l + 1].T @ g.act(g.l - 1)
             ),
         ),
         Mistake(
             "gradient_transposed",
             ("BP4",),
             "∂C/∂Wˡ = aˡ⁻¹ (δˡ)ᵀ",
-            "∂C/∂W has W's shape: for rows, δˡ.T @ aˡ⁻¹ with W as (out, in).",
+            _in_rows(
+                "∂C/∂W has W's shape: for rows, δˡ.T @ aˡ⁻¹ with W as (out, in).",
+                "∂C/∂W has W's shape: for columns, δˡ @ aˡ⁻¹.T with W as (out, in).",
+            ),
             lambda g: (
                 (g.right - g.penalty).T + g.penalty if not g.absolute else g.right.T + 2 * g.penalty
             ),
@@ -527,29 +621,36 @@ CATALOGUE = {
             ("BP4",),
             "∂C/∂Wˡ = δˡ (aˡ)ᵀ",
             "Wˡ joins aˡ⁻¹ to zˡ: take the activation of the layer before.",
-            lambda g: g.delta[g.l].T @ g.act(g.l) + g.penalty,
+            lambda g: g.collected(g.delta[g.l].T @ g.act(g.l)),
         ),
         Mistake(
             "sum_for_activation",
             ("BP4",),
             "∂C/∂Wˡ = δˡ (zˡ⁻¹)ᵀ",
             "Wˡ is multiplied by aˡ⁻¹ = σ(zˡ⁻¹), not by zˡ⁻¹.",
-            lambda g: g.delta[g.l].T @ g.sum_(g.l - 1) + g.penalty,
+            lambda g: g.collected(g.delta[g.l].T @ g.sum_(g.l - 1)),
         ),
         # The biases.
         Mistake(
             "bias_averaged",
             ("BP3",),
-            "∂C/∂bˡ = the mean of δˡ over the examples",
-            "Sum over the examples: δ has the mean's 1/m already.",
+            lambda c: (
+                "∂C/∂bˡ = the mean of δˡ over the examples"
+                if c.delta == "batch" or c.reduction == "sum"
+                else "∂C/∂bˡ = the mean of δˡ over the examples, divided by m again"
+            ),
+            _where_m_comes_in,
             lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
         ),
         Mistake(
             "bias_wrong_axis",
             ("BP3",),
             "∂C/∂bˡ = the sum of δˡ over the neurons",
-            "Sum over the axis of the examples: axis 0 where they are rows.",
-            lambda g: g.delta[g.l].sum(axis=1),
+            _in_rows(
+                "Sum over the axis of the examples: axis 0, since they are rows.",
+                "Sum over the axis of the examples: axis 1, since they are columns.",
+            ),
+            lambda g: g.collected(g.delta[g.l].sum(axis=1)),
         ),
         Mistake(
             "bias_missing",
@@ -563,29 +664,32 @@ CATALOGUE = {
             ("BP3",),
             "∂C/∂bˡ = Σ δˡ + l2 · bˡ",
             "The penalty is on the weights alone.",
-            lambda g: _if(g.net.l2 > 0, lambda: g.right + g.net.l2 * g.b[g.l]),
+            lambda g: _if(
+                g.net.l2 > 0 and not g.net.l2_biases,
+                lambda: g.right + g.scales.gradient_penalty * g.net.l2 * g.b[g.l],
+            ),
         ),
         # The penalty.
         Mistake(
             "penalty_missing",
-            ("cost", "BP4"),
+            ("cost", "BP3", "BP4"),
             "without the l2 term",
             "Add l2/2 times the sum of the squared weights to the cost, and l2 · W to ∂C/∂W.",
-            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0)),
+            lambda g: _if(g.has_penalty, lambda: _repenalised(g, 0)),
         ),
         Mistake(
             "penalty_halved",
             ("cost", "BP4"),
             "with half of the l2 term",
             "The cost has l2/2 times the sum of the squared weights, whose derivative is l2 · W.",
-            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 0.5)),
+            lambda g: _if(g.has_penalty, lambda: _repenalised(g, 0.5)),
         ),
         Mistake(
             "penalty_doubled",
             ("cost", "BP4"),
             "with twice the l2 term",
             "The cost has l2/2 times the sum of the squared weights, whose derivative is l2 · W.",
-            lambda g: _if(g.net.l2 > 0, lambda: _repenalised(g, 2)),
+            lambda g: _if(g.has_penalty, lambda: _repenalised(g, 2)),
         ),
         Mistake(
             "penalty_on_biases",
@@ -593,8 +697,14 @@ CATALOGUE = {
             "… and l2/2 times the sum of the squared biases",
             "The penalty is on the weights alone.",
             lambda g: _if(
-                g.net.l2 > 0,
-                lambda: g.right + g.net.l2 / 2 * sum((b**2).sum() for b in g.b.values()),
+                g.net.l2 > 0 and not g.net.l2_biases,
+                lambda: (
+                    g.right
+                    + g.scales.cost_penalty
+                    * g.net.l2
+                    / 2
+                    * sum((b**2).sum() for b in g.b.values() if b is not None)
+                ),
             ),
         ),
         # The cost, the targets.
@@ -632,7 +742,7 @@ CATALOGUE = {
             ("z",),
             "zˡ = Wˡ aˡ⁻¹",
             "Add the bias bˡ.",
-            lambda g: g.act(g.l - 1) @ g.W[g.l].T,
+            lambda g: _if(g.b[g.l] is not None, lambda: g.act(g.l - 1) @ g.W[g.l].T),
         ),
         Mistake(
             "bias_twice",
@@ -645,15 +755,17 @@ CATALOGUE = {
             "forward_transposed",
             ("z",),
             "zˡ = (Wˡ)ᵀ aˡ⁻¹ + bˡ",
-            "W is (out, in): for rows, aˡ⁻¹ @ Wˡ.T.",
-            lambda g: g.act(g.l - 1) @ g.W[g.l] + g.b[g.l],
+            _in_rows(
+                "W is (out, in): for rows, aˡ⁻¹ @ Wˡ.T.", "W is (out, in): for columns, Wˡ @ aˡ⁻¹."
+            ),
+            lambda g: g.act(g.l - 1) @ g.W[g.l] + g.bias(),
         ),
         Mistake(
             "forward_sum_not_activation",
             ("z",),
             "zˡ = Wˡ zˡ⁻¹ + bˡ",
             "Layer l takes the activations aˡ⁻¹ = σ(zˡ⁻¹), not the sums zˡ⁻¹.",
-            lambda g: g.sum_(g.l - 1) @ g.W[g.l].T + g.b[g.l],
+            lambda g: g.sum_(g.l - 1) @ g.W[g.l].T + g.bias(),
         ),
         Mistake(
             "activation_omitted",

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from manual_bp.backprop import (
     bias_gradient,
     hidden_delta,
-    mean_cost,
     output_delta,
     weight_gradient,
     weighted_input,
@@ -16,6 +15,7 @@ from manual_bp.backprop import (
 from manual_bp.diagnosis.mistakes import Inputs, Mistake
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, Place, by_layer, places
+from manual_bp.subjects.convention import Scales
 
 
 def places_for(net: Network, mistake: Mistake) -> list[Place]:
@@ -31,6 +31,7 @@ def backprop_with(
     y: Any,
     planted: Mapping[Place, Mistake],
     eta: float = 0.5,
+    scales: Scales = Scales(),  # noqa: B008 (a tuple)
 ) -> Backprop:
     """Backpropagation with mistakes in it: what follows a wrong step is computed from it.
 
@@ -41,6 +42,7 @@ def backprop_with(
         y: (m, n_L).
         planted: the mistake to make at each place.
         eta: η, of an update that comes too early.
+        scales: how many times ours its numbers are to be.
 
     Raises:
         ValueError: where the network has no room for a mistake.
@@ -63,7 +65,8 @@ def backprop_with(
     db: dict[int, Any] = {}
     made: dict[Place, Any] = {}
 
-    for place in places(net):
+    collected, (k, k_penalty) = scales.collected, (scales.cost, scales.cost_penalty)
+    for place in places(net, params):
         l = place.layer
         match place.kind:
             case "x":
@@ -73,17 +76,25 @@ def backprop_with(
             case "a":
                 array = σ[l](z[l])
             case "cost":
-                array = mean_cost(net, params, z[L], a[L], y, m)
+                array = k * net.cost.mean(z[L], a[L], y, m)
+                if net.l2:
+                    squares = sum((w**2).sum() for w in net.penalised(params))
+                    array = array + k_penalty * net.l2 / 2 * squares
             case "BP1":
-                array = output_delta(net, z[L], a[L], y, m)
+                array = scales.delta * output_delta(net, z[L], a[L], y, m)
             case "BP2":
                 array = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))
             case "BP3":
-                array = bias_gradient(delta[l])
+                array = collected * bias_gradient(delta[l])
+                if net.l2 and net.l2_biases:
+                    array = array + scales.gradient_penalty * net.l2 * b[l]
             case "BP4":
-                array = weight_gradient(delta[l], a[l - 1]) + (net.l2 * W[l] if net.l2 else 0)
+                array = collected * weight_gradient(delta[l], a[l - 1])
+                if net.l2:
+                    array = array + scales.gradient_penalty * net.l2 * W[l]
         if mistake := planted.get(place):
-            wrong = mistake.result(Inputs(net, place, W, b, z, a, delta, dW, y, array, eta=eta))
+            inputs = Inputs(net, place, scales, W, b, z, a, delta, dW, y, array, eta=eta)
+            wrong = mistake.result(inputs)
             if wrong is None:
                 where = f"{place.kind}, layer {l}"
                 raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.diagnosis.convention import Convention
+from manual_bp.calls import Call
 from manual_bp.diagnosis.mistakes import CATALOGUE, Inputs, Mistake, learning_rate
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, Place, by_layer
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
+from manual_bp.subjects.convention import Convention, Scales
+from manual_bp.subjects.subject import Subject, double
 from manual_bp.verdicts.judge import Judged
-from manual_bp.verdicts.subject import double
 
 Numbers = np.ndarray[Any, Any]
 
@@ -41,31 +42,45 @@ class Fit(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What the subject was given, in float64, and what the judge found."""
+    """What the subject was given, in float64, and what the judge found.
+
+    Attributes:
+        net, params, x, y: what it was given; x and y as a batch.
+        arithmetic: how its numbers were rounded.
+        convention, scales: how they are laid out and scaled.
+        judged: by place.
+        changed: the arguments that it changed while it ran.
+    """
 
     net: Network
     params: Params
     x: Numbers
     y: Numbers
     arithmetic: Arithmetic
+    convention: Convention
+    scales: Scales
     judged: Mapping[Place, Judged]
+    changed: tuple[str, ...] = ()
 
     @classmethod
-    def in_float64(
-        cls,
-        net: Network,
-        params: Params,
-        x: Any,
-        y: Any,
-        arithmetic: Arithmetic,
-        judged: Sequence[Judged],
+    def of(
+        cls, call: Call, subject: Subject, convention: Convention, judged: Sequence[Judged]
     ) -> Observation:
         """The same in float64, each array as a batch."""
         with jax.enable_x64(True):
-            rows = jax.tree.map(double, (params, jnp.atleast_2d(x), jnp.atleast_2d(y)))
-            params, x, y = jax.device_get(rows)
-        params = tuple(Layer(W, b) for W, b in params)
-        return cls(net, params, x, y, arithmetic, {one.place: one for one in judged})
+            x, y = jnp.atleast_2d(double(call.x)), jnp.atleast_2d(double(call.y))
+            params, x, y = jax.device_get((jax.tree.map(double, call.params), x, y))
+        return cls(
+            call.net,
+            tuple(Layer(W, b) for W, b in params),
+            x,
+            y,
+            subject.arithmetic,
+            convention,
+            subject.scales,
+            {one.place: one for one in judged},
+            subject.changed,
+        )
 
     @property
     def m(self) -> int:
@@ -96,7 +111,9 @@ class Observation(NamedTuple):
             arrays[key.quantity][key.layer] = shown.get(key, one.truth)
         z, a, delta, dW = (arrays[quantity] for quantity in ("z", "a", "delta", "dW"))
         right = self.judged[place].truth
-        return Inputs(self.net, place, W, b, z, a, delta, dW, self.y, right, shown[place])
+        return Inputs(
+            self.net, place, self.scales, W, b, z, a, delta, dW, self.y, right, shown[place]
+        )
 
 
 # ── A mistake in sight ───────────────────────────────────────────────────────────────────────────
@@ -146,7 +163,7 @@ def _size_over(wrong: Any, right: Any) -> float:
 def hidden_explanations(seen: Observation) -> list[Fit]:
     """The mistakes that, made in one layer or else in all, would give all of the arrays given."""
     with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
-        right = backprop_with(seen.net, *_on_device(seen), {})
+        right = backprop_with(seen.net, *_on_device(seen), {}, scales=seen.scales)
         for everywhere in (False, True):
             found = [
                 fit
@@ -171,7 +188,7 @@ def _hidden_places(
     hidden = [
         place
         for place in places_for(seen.net, mistake)
-        if place.is_per_example and seen.judged[place].got is None
+        if place.is_per_example and place in seen.judged and seen.judged[place].got is None
     ]
     if not everywhere:
         return [(place,) for place in hidden]
@@ -187,7 +204,7 @@ def _explains_all(
 
     def planted(eta: float) -> dict[Place, Numbers]:
         wrong = dict.fromkeys(chosen, mistake)
-        record = backprop_with(seen.net, *_on_device(seen), wrong, eta)
+        record = backprop_with(seen.net, *_on_device(seen), wrong, eta, seen.scales)
         return {place: np.asarray(record.at(place), np.float64) for place in shown}
 
     eta = None
@@ -216,40 +233,54 @@ def _explains_all(
 # ── Another convention ───────────────────────────────────────────────────────────────────────────
 
 
-def disagreements_in(
-    judged: Sequence[Judged], declared: Convention, other: Convention, m: int
-) -> int:
-    """How many places disagree in another scale than the declared one, from one judgement.
+class Wrong(NamedTuple):
+    """How much is wrong: places, then values."""
 
-    A convention scales what the subject shows, and with its errors δ all that follows from them.
+    places: int
+    values: int
+
+
+def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong:
+    """How much disagrees in another scale than the one that was judged in, from its judgement.
+
+    What follows from the errors δ that the subject shows scales as BP3 and BP4 do; what follows
+    from those that it does not show, as δ itself.
     """
-    shown = {one.place for one in judged if one.got is not None}
-    scale = {
-        one.place: declared.factor(one.place, m) / other.factor(one.place, m) for one in judged
-    }
-    # How much the δ that each equation reads changes: by its own scale, or the one it follows from.
+    # How many times the δ that each equation reads changes: not at all where it is shown.
     carried: dict[int, float] = {}
-    wrong = 0
+    places = values = 0
     for one in judged:
         place, l = one.place, one.place.layer
-        reads = 1.0
-        if place.kind == "BP2":
-            reads = carried[l + 1]
+        (was, was_penalty), (now, now_penalty) = declared.of(place), other.of(place)
+        factor = 1.0
+        if place.kind in ("BP1", "cost"):
+            factor = now / was
+        elif place.kind == "BP2":
+            factor = carried[l + 1]
         elif place.kind in ("BP3", "BP4"):
-            reads = carried[l]
+            factor = carried[l] * other.collected / declared.collected
         if place.quantity == "delta":
-            carried[l] = scale[place] if place in shown else reads
+            carried[l] = factor if one.got is None else 1.0
         if one.got is None:
             continue
-        # The penalty is in the gradient and the cost once, in every convention.
-        added = sum(one.terms) if place.quantity in ("cost", "dW") else 0.0
-        value = scale[place] * (one.got.value - added) + added
-        truth = reads * (one.truth - added) + added
-        slack = max(1.0, reads, scale[place])
-        right = np.abs(value - truth) <= slack * one.bound
+        # The penalty is the last of the terms where an equation has one.
+        before = one.terms[-1] if place.quantity in ("cost", "dW", "db") and one.terms else 0.0
+        after = before * (now_penalty / was_penalty) if was_penalty else 0.0
+        slack = max(1.0, abs(factor))
+        wrong = ~(
+            np.abs(one.got.value - (factor * (one.truth - before) + after)) <= slack * one.bound
+        )
         if one.otherwise is not None:
-            right |= np.abs(value - reads * one.otherwise[0]) <= slack * one.otherwise[1]
+            value, bound = one.otherwise
+            wrong &= ~(np.abs(one.got.value - factor * value) <= slack * bound)
         if one.got.valid is not None:
-            right |= ~one.got.valid
-        wrong += not right.all()
-    return wrong
+            wrong &= one.got.valid
+        places += bool(wrong.any())
+        values += int(np.count_nonzero(wrong))
+    return Wrong(places, values)
+
+
+def likely_scales(net: Network) -> tuple[float, ...]:
+    """The factors that costs are written with: ½, the mean over the outputs, and both."""
+    n = net.sizes[-1]
+    return tuple(dict.fromkeys((1.0, 2.0, 0.5, 1 / n, 2 / n, 1 / (2 * n))))

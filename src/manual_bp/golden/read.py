@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.checks import FLOATS, nearest
-from manual_bp.diagnosis.convention import Convention
 from manual_bp.files.npz import Npz
 from manual_bp.golden.case import FORMAT, MAX_VALUES, VERSION, Golden, Numbers, Shape, shapes
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop, named_places
+from manual_bp.subjects.convention import Convention
 
 MAX_BYTES = 2**25
 """The most that one file may hold (32 MiB): the JSON of the largest case there is takes 29."""

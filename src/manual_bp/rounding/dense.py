@@ -62,18 +62,19 @@ class OwnActivation(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0,))
-def weighted_input_bound(ar: Arithmetic, W: Array, b: Array, a_prev: Uncertain) -> Bounded:
+def weighted_input_bound(ar: Arithmetic, W: Array, b: Array | None, a_prev: Uncertain) -> Bounded:
     """zˡ = Wˡ aˡ⁻¹ + bˡ: the product's bound, the rounding of adding b, and |W| times a's error.
 
     Or b is one more term of the product's sum: compilers start a sum of products with it.
     """
     product = a_prev.value @ W.T
-    z = product + b
+    z = product if b is None else product + b
     spread = 0.0 if a_prev.error is None else a_prev.error @ jnp.abs(W.T)
     absolute = ar.absolute_product(a_prev.value, W.T)
-    terms = W.shape[1] + 1
+    terms = W.shape[1] + (b is not None)
     bound = ar.of_product(absolute, product, terms, spread)
-    bound += (ar.gamma(terms) + ar.reading) * jnp.abs(b)
+    if b is not None:
+        bound += (ar.gamma(terms) + ar.reading) * jnp.abs(b)
     return Bounded(z, bound + ar.u * (jnp.abs(z) + bound))
 
 
@@ -90,12 +91,19 @@ def activation_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> Bounded
 
 @partial(jax.jit, static_argnums=(0, 1))
 def cost_bound(
-    ar: Arithmetic, net: Network, params: Params, z: Uncertain, a: Uncertain, y: Array
+    ar: Arithmetic,
+    net: Network,
+    params: Params,
+    z: Uncertain,
+    a: Uncertain,
+    y: Array,
+    scale: float = 1,
+    penalty_scale: float = 1,
 ) -> Bounded:
     """C = mean of each example's cost, and the penalty: its rounding, γ of all sums, its input's.
 
     A built-in cost's terms are all ≥ 0, so Σ|terms| is the cost itself; of a user's own that is
-    assumed.
+    assumed. Both parts may be a stranger's, so many times ours.
     """
     m, n = y.shape
     inputs = z if net.cost.of == "z" else a
@@ -105,20 +113,26 @@ def cost_bound(
     if inputs.error is not None:
         off += (jnp.abs(slope) * inputs.error).sum(axis=-1)
     size = jnp.abs(value) + off
-    truth = value.mean()
-    bound = off.mean() + (ar.gamma(m) + 3 * ar.u) * size.mean()
+    truth = scale * value.mean()
+    bound = scale * (off.mean() + (ar.gamma(m) + 5 * ar.u) * size.mean())
     if net.l2:
-        weights = sum(W.size for W, b in params)
-        added = penalty(net.l2, params)
+        weights = sum(w.size for w in net.penalised(params))
+        added = penalty_scale * penalty(net, params)
         truth += added
         # Each layer's sum may be stored before it is added to the others'.
         bound += (ar.gamma(weights) + (4 + net.depth) * ar.u) * added + ar.u * jnp.abs(truth)
     return Bounded(truth, bound)
 
 
-def penalty(l2: float, params: Params) -> Array:
+def penalty(net: Network, params: Params) -> Array:
     """l2/2 · Σ‖W‖²."""
-    return jnp.asarray(l2 / 2 * sum(jnp.sum(W**2) for W, b in params))
+    return jnp.asarray(net.l2 / 2 * sum(jnp.sum(w**2) for w in net.penalised(params)))
+
+
+@jax.jit
+def penalty_gradient(l2: float, w: Array) -> Array:
+    """The derivative of l2/2 · ‖w‖²."""
+    return jax.grad(lambda w: l2 / 2 * jnp.sum(w**2))(w)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -208,22 +222,30 @@ def hidden_delta_bound(
 
 
 @partial(jax.jit, static_argnums=(0,))
-def bias_gradient_bound(ar: Arithmetic, delta: Uncertain) -> Bounded:
-    """BP3: a sum of m numbers, γₘ Σ|δ|, stored once."""
+def bias_gradient_bound(
+    ar: Arithmetic, delta: Uncertain, scale: float = 1, added: Array | None = None
+) -> Bounded:
+    """BP3: a sum of m numbers, γₘ Σ|δ|, stored once; times a stranger's scale, and a penalty."""
     m, n = delta.value.shape
     _, pull = jax.vjp(lambda b: jnp.broadcast_to(b, (m, n)), jnp.zeros(n))
     (truth,) = pull(delta.value)
     spread = 0.0 if delta.error is None else delta.error.sum(axis=0)
     bound = spread + ar.gamma(m) * (jnp.abs(delta.value).sum(axis=0) + spread)
-    return Bounded(truth, bound + ar.u * (jnp.abs(truth) + bound) + m * ar.tiny)
+    bound = bound + ar.u * (jnp.abs(truth) + bound) + m * ar.tiny
+    return _scaled_and_penalised(ar, Bounded(truth, bound), scale, m, added)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0,))
 def weight_gradient_bound(
-    ar: Arithmetic, l2: float, W: Array, delta: Uncertain, a_prev: Uncertain
+    ar: Arithmetic,
+    delta: Uncertain,
+    a_prev: Uncertain,
+    scale: float = 1,
+    added: Array | None = None,
 ) -> Bounded:
-    """BP4: a product of length m, and the penalty's two roundings and its place in the sum."""
+    """BP4: a product of length m; times a stranger's scale, and a penalty."""
     m = delta.value.shape[0]
+    W = jnp.zeros((delta.value.shape[1], a_prev.value.shape[1]))
     _, pull = jax.vjp(lambda W: a_prev.value @ W.T, W)
     (product,) = pull(delta.value)
     size_delta, size_a = jnp.abs(delta.value), jnp.abs(a_prev.value)
@@ -234,12 +256,30 @@ def weight_gradient_bound(
         size_delta += delta.error
     if a_prev.error is not None:
         spread += size_delta.T @ a_prev.error
-    terms = m + 1 if l2 else m
-    bound = ar.of_product(absolute, product, terms, spread)
-    truth = product
-    if l2:
-        truth += jax.grad(lambda W: l2 / 2 * jnp.sum(W**2))(W)
-        bound += (ar.gamma(terms) + 4 * ar.u) * l2 * jnp.abs(W)
+    bound = ar.of_product(absolute, product, m if added is None else m + 1, spread)
+    return _scaled_and_penalised(ar, Bounded(product, bound), scale, m, added)
+
+
+def scaled(ar: Arithmetic, right: Bounded, scale: float) -> Bounded:
+    """A right value times a stranger's scale, which may round it twice more."""
+
+    def times(value: Array, bound: Array) -> tuple[Array, Array]:
+        return scale * value, abs(scale) * (bound + 2 * ar.u * jnp.abs(value))
+
+    other = None if right.otherwise is None else times(*right.otherwise)
+    return Bounded(*times(right.truth, right.bound), other)
+
+
+def _scaled_and_penalised(
+    ar: Arithmetic, sums: Bounded, scale: float, m: int, added: Array | None
+) -> Bounded:
+    """A gradient, and the penalty's two roundings and its place in the sum of the examples."""
+    extra = jnp.where(jnp.abs(scale) == 1, 0, 2 * ar.u)
+    truth = scale * sums.truth
+    bound = jnp.abs(scale) * (sums.bound + extra * jnp.abs(sums.truth))
+    if added is not None:
+        truth += added
+        bound += (ar.gamma(m + 1) + 4 * ar.u) * jnp.abs(added)
         bound += ar.u * (jnp.abs(truth) + bound) + ar.tiny
     return Bounded(truth, bound)
 

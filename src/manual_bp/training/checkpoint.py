@@ -81,7 +81,7 @@ def save(
         raise TypeError(f"settings: expected words, name to value, got {settings}; pass str(value)")
     arrays: dict[str, Any] = {}
     for l, (W, b) in zip(net.layers, params, strict=True):
-        arrays |= {f"W{l}": W, f"b{l}": b}
+        arrays |= {f"W{l}": W, f"b{l}": b}  # what is None is not written
     about: dict[str, Any] = {
         "network": _described(net),
         "dtype": params[0][0].dtype.name,
@@ -197,6 +197,7 @@ def _described(net: Network) -> dict[str, Any]:
         "activations": [_name(sigma, ACTIVATIONS) for sigma in net.activations],
         "cost": _name(net.cost, COSTS),
         "l2": net.l2,
+        "l2_biases": net.l2_biases,
     }
 
 
@@ -219,7 +220,8 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
     try:
         sigmas = [function(entry, Activation) for entry in described["activations"]]
         cost = function(described["cost"], Cost)
-        net = Network(described["sizes"], sigmas, cost, described["l2"])
+        described = {"l2_biases": False, **described}  # files of 0.1.0 have none
+        net = Network(described["sizes"], sigmas, cost, described["l2"], described["l2_biases"])
     except DAMAGE as error:
         raise ValueError(_NOT_OURS) from error
     if given is None and own:
@@ -245,7 +247,7 @@ def _params(net: Network, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[
     params = tuple(
         Layer(
             _array(arrays, f"W{l}", dtype, (net.sizes[l], net.sizes[l - 1])),
-            _array(arrays, f"b{l}", dtype, (net.sizes[l],)),
+            _array(arrays, f"b{l}", dtype, (net.sizes[l],)) if f"b{l}" in arrays else None,
         )
         for l in net.layers
     )

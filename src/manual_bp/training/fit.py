@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from manual_bp.calls import check_call
+from manual_bp.calls import in_64_bits, read_call
 from manual_bp.checks import Problems, random_key, whole_number
 from manual_bp.network import Layer, Network, Params
 from manual_bp.training.epoch import (
@@ -28,6 +28,9 @@ from manual_bp.training.epoch import (
 )
 from manual_bp.training.history import CURVES, History, SavedState, is_key, named
 from manual_bp.verdicts import compare
+
+
+Result = TypeVar("Result")
 
 
 def fit(
@@ -160,7 +163,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Raise one error that names all that does not fit."""
-        check_call(self.net, self.params, self.x, self.y)
+        call = read_call(self.net, self.params, self.x, self.y).in_one_dtype()
+        for name in ("params", "x", "y"):
+            object.__setattr__(self, name, getattr(call, name))
         problems = Problems()
         if self.x.ndim != 2:
             expected = f"expected a batch of rows, (m, {self.net.sizes[0]})"
@@ -195,8 +200,9 @@ class Plan:
             problems.type("validation: expected a pair (x, y)")
             return
         try:
-            check_call(self.net, self.params, *self.validation)
-            if self.validation[0].ndim != 2:
+            call = read_call(self.net, self.params, *self.validation).in_one_dtype()
+            object.__setattr__(self, "validation", (call.x, call.y))
+            if call.x.ndim != 2:
                 problems.value("validation: expected rows, got one example without its axis")
         except TypeError as error:
             problems.type(f"validation: {error}")
@@ -205,8 +211,20 @@ class Plan:
 
     def run(self) -> Iterator[tuple[tuple[Layer, ...], History]]:
         """Train: params and the history so far, a pair after each epoch."""
-        params = copy(tuple(Layer(*layer) for layer in self.params))
-        return _train(self, params, taken_up(self.optimizer, params, self.optimizer_state))
+        dtype = self.params[0][0].dtype
+        with in_64_bits(dtype):
+            params = copy(tuple(Layer(*layer) for layer in self.params))
+            state = taken_up(self.optimizer, params, self.optimizer_state)
+        return _in_64_bits(dtype, _train(self, params, state))
+
+
+def _in_64_bits(dtype: Any, epochs: Iterator[Result]) -> Iterator[Result]:
+    """Each epoch with 64-bit types where it needs them, and what the caller does between as is."""
+    while True:
+        with in_64_bits(dtype):
+            if (done := next(epochs, None)) is None:
+                return
+        yield done
 
 
 def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:

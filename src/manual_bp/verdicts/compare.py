@@ -5,12 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from manual_bp.backprop import backprop
-from manual_bp.calls import check_call
+from manual_bp.calls import Call, read_call
+from manual_bp.checks import Problems, whole_number
 from manual_bp.network import Network, Params
-from manual_bp.record import Backprop
+from manual_bp.record import Place
+from manual_bp.subjects.convention import Scales, penalty_in
+from manual_bp.subjects.forms import Source
+from manual_bp.subjects.run import given_by
+from manual_bp.subjects.subject import Shown, Subject, read_subject
 from manual_bp.text import printable
 from manual_bp.verdicts import report
-from manual_bp.verdicts.judge import Judged, judge
+from manual_bp.verdicts.judge import Judged, judge, reach_of
 from manual_bp.verdicts.rows import (
     AGREES,
     DISAGREES,
@@ -21,7 +26,6 @@ from manual_bp.verdicts.rows import (
     misfit_row,
     row_of,
 )
-from manual_bp.verdicts.subject import Function, Subject, read_subject
 from manual_bp.witnesses.autodiff import autodiff
 
 
@@ -32,6 +36,7 @@ class Agreement:
     Attributes:
         rows: one for each quantity of each layer, in the order of the six steps.
         network, subject, witness, arithmetic: what was compared, in words.
+        notes: what else was seen, such as an argument that the subject changed.
 
     `str()` gives a table, as does a notebook; nothing but the rounding bound decides.
     """
@@ -41,6 +46,7 @@ class Agreement:
     subject: str
     witness: str
     arithmetic: str
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -82,6 +88,7 @@ class Agreement:
             "witness": self.witness,
             "arithmetic": self.arithmetic,
             "ok": self.ok,
+            "notes": list(self.notes),
             "rows": [report.row_to_dict(row) for row in self.rows],
         }
 
@@ -92,13 +99,14 @@ class Agreement:
 
     def text(self, *, colour: bool = False) -> str:
         """The report as a table of at most 100 columns, in colour where asked."""
-        return printable(report.text(self.title, self.arithmetic, self.rows, colour=colour))
+        lines = (self.title, self.arithmetic, self.rows, self.notes)
+        return printable(report.text(*lines, colour=colour))
 
     def __str__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return report.html(self.title, self.rows)
+        return report.html(self.title, self.rows, self.notes)
 
 
 def compare(
@@ -107,23 +115,27 @@ def compare(
     x: Any,
     y: Any,
     *,
-    subject: Function | Backprop = backprop,
-    witness: Function | Backprop = autodiff,
+    subject: Source = backprop,
+    witness: Source = autodiff,
     precision: str | None = None,
+    decimals: int | None = None,
 ) -> Agreement:
     """Judge every equation of a backward pass on its own inputs, by its rounding bound.
 
     Args:
         net: the network.
-        params: a `Layer(W, b)` for each layer.
+        params: a `Layer(W, b)` for each layer; b None for no biases.
         x: (m, n_0), or (n_0,) for one example.
-        y: (m, n_L), or (n_L,).
-        subject: what is judged: a function (net, params, x, y) -> Backprop, or a record, in JAX or
-            NumPy arrays, with None for what it does not give.
+        y: (m, n_L), or (n_L,); the numbers of the classes will do for cross_entropy.
+        subject: what is judged: a function (net, params, x, y), or what it would give: a
+            `Backprop`, a dict by name such as {"dW1": …}, the gradients as [(dW1, db1), …], or an
+            `Update`. A function is run on copies of the arguments.
         witness: what it is held against end to end, likewise.
         precision: of the subject's matrix products, as in `jax.default_matmul_precision`.
             Functions run at "highest" without it; of a record made on an accelerator the coarsest
             is assumed.
+        decimals: how many digits after the point the subject's numbers were rounded to, where they
+            were typed from paper.
 
     Returns:
         An `Agreement` with a `Row` for each quantity of each layer.
@@ -139,18 +151,30 @@ def compare(
         >>> agreement.ok
         True
     """
-    check_call(net, params, x, y)
-    batch = (net, params, x, y)
-    mine = read_subject("subject", subject, batch, precision)
-    theirs = read_subject("witness", witness, batch, precision)
+    check_decimals(decimals)
+    call = read_call(net, params, x, y)
+    sides = []
+    for argument, source in (("subject", subject), ("witness", witness)):
+        given = given_by(argument, source, (net, params, x, y), precision)
+        known = precision or ("highest" if callable(source) else None)
+        rounded = decimals if argument == "subject" else None
+        sides.append(read_subject(argument, given, call, precision=known, decimals=rounded))
+    mine, theirs = sides
     for place, misfit in theirs.misfits.items():
         raise ValueError(f"witness: {place.quantity}, layer {place.layer}: {misfit.note}")
-    judged = judge(net, mine.arithmetic, params, x, y, mine.shown)
-    return agreement_of(batch, mine, theirs, judged, whole=witness is not autodiff)
+    return agreement_of(call, mine, theirs, judge(call, mine), whole=witness is not autodiff)
+
+
+def check_decimals(decimals: Any) -> None:
+    """Raise an error where this is no number of digits."""
+    problems = Problems()
+    if decimals is not None:
+        whole_number("decimals", decimals, 0, problems)
+    problems.raise_all()
 
 
 def agreement_of(
-    batch: tuple[Any, ...],
+    call: Call,
     mine: Subject,
     theirs: Subject,
     judged: Sequence[Judged],
@@ -162,10 +186,9 @@ def agreement_of(
     `whole` also bounds what rounding can do from x on, in the arithmetic of both, which the end to
     end differences then must not exceed; `autodiff` shares our arithmetic and needs none.
     """
-    net, params, x, y = batch
     reach: list[Any] = [None] * len(judged)
     if whole:
-        ours, its = (judge(net, of.arithmetic, params, x, y, {}) for of in (mine, theirs))
+        ours, its = reach_of(call, mine), reach_of(call, theirs)
         reach = [one.bound + other.bound for one, other in zip(ours, its, strict=True)]
     rows = []
     for one, limit in zip(judged, reach, strict=True):
@@ -173,7 +196,24 @@ def agreement_of(
             rows.append(misfit_row(one.place, mine.misfits[one.place]))
             continue
         expected = theirs.in_float64(one.place)
+        if expected is not None and mine.scales != theirs.scales:
+            expected = _in_scale(call, one.place, expected, mine.scales)
         apart = end_to_end(one.got, expected, limit, mine.arithmetic)
-        rows.append(row_of(one, apart, one_example=x.ndim == 1))
-    found = Agreement(tuple(rows), str(net), mine.name, theirs.name, mine.arithmetic.name)
+        rows.append(row_of(one, apart, one_example=call.x.ndim == 1, is_update=mine.is_update))
+    rows += [
+        misfit_row(place, misfit)
+        for place, misfit in mine.misfits.items()
+        if place not in {one.place for one in judged}
+    ]
+    found = Agreement(
+        tuple(rows), str(call.net), mine.name, theirs.name, mine.arithmetic.name, mine.notes
+    )
     return found if found.disagreements else replace(found, rows=tuple(map(held_to_witness, rows)))
+
+
+def _in_scale(call: Call, place: Place, shown: Shown, scales: Scales) -> Shown:
+    """A value of ours in a subject's scale."""
+    k, k_penalty = scales.of(place)
+    added = penalty_in(call.net, call.params, place)
+    error = None if shown.error is None else abs(k) * shown.error
+    return shown._replace(value=k * (shown.value - added) + k_penalty * added, error=error)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from manual_bp.calls import Call
 from manual_bp.network import Network, Params
 from manual_bp.record import Place, by_layer, places
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
@@ -25,10 +26,13 @@ from manual_bp.rounding.dense import (
     hidden_delta_bound,
     output_delta_bound,
     penalty,
+    penalty_gradient,
+    scaled,
     weight_gradient_bound,
     weighted_input_bound,
 )
-from manual_bp.verdicts.subject import Shown, double
+from manual_bp.subjects.convention import Scales
+from manual_bp.subjects.subject import Shown, Subject, double
 
 
 class Judged(NamedTuple):
@@ -37,7 +41,8 @@ class Judged(NamedTuple):
     Attributes:
         place: where it is.
         got: what the subject gives there, or None.
-        truth: what follows from the subject's own inputs, by autodiff of this one step.
+        truth: what follows from the subject's own inputs, by autodiff of this one step, in the
+            subject's own scale.
         bound: the most that a right computation may differ from it, element by element.
         otherwise: another value that would be as right, and its bound; or None.
         terms: parts of the equation (a bias, the l2 penalty) that must show above the bound before
@@ -54,39 +59,27 @@ class Judged(NamedTuple):
     missing: tuple[str, ...]
 
 
-def judge(
-    net: Network,
-    arithmetic: Arithmetic,
-    params: Params,
-    x: Any,
-    y: Any,
-    shown: dict[Place, Shown],
-) -> list[Judged]:
+def judge(call: Call, subject: Subject) -> list[Judged]:
     """Every equation of a network on a batch, in the order of the six steps.
 
-    Args:
-        net: the network.
-        arithmetic: how the subject's numbers were rounded.
-        params: a `Layer(W, b)` for each layer.
-        x: (m, n_0), or (n_0,).
-        y: (m, n_L), or (n_L,).
-        shown: what the subject gives, by place. Downstream of what it does not give stands the
-            truth, with its bound as its uncertainty.
+    Each is in the subject's own scale. Downstream of what it does not give stands the truth, with
+    its bound as its uncertainty.
     """
     with jax.enable_x64(True):
-        x, y = jnp.atleast_2d(x), jnp.atleast_2d(y)
-        params, x, y, shown = jax.tree.map(double, (params, x, y, shown))
-        return _judge(net, arithmetic, params, x, y, shown)
+        x, y = (jnp.atleast_2d(double(array)) for array in (call.x, call.y))
+        params, shown = jax.tree.map(double, (call.params, subject.shown))
+        return _judge(call.net, params, x, y, subject._replace(shown=shown))
 
 
-def _judge(
-    net: Network, arithmetic: Arithmetic, params: Params, x: Any, y: Any, shown: dict[Place, Shown]
-) -> list[Judged]:
-    # The truth's own float64 rounding is one more contribution to each bound.
-    ar = arithmetic._replace(
-        u=arithmetic.u + FLOAT64_ROUNDOFF, accumulator=arithmetic.accumulator + FLOAT64_ROUNDOFF
-    )
-    (W, b), σ, L, cost, l2 = by_layer(params), net.sigma, net.depth, net.cost, net.l2
+def reach_of(call: Call, subject: Subject) -> list[Judged]:
+    """What rounding can do from x on to a record of this subject's arithmetic and scale."""
+    return judge(call, subject._replace(shown={}))
+
+
+def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> list[Judged]:
+    (W, b), σ, L, cost = by_layer(params), net.sigma, net.depth, net.cost
+    shown, scales = subject.shown, subject.scales
+    collected = scales.collected
     at = {(place.quantity, place.layer): shown.get(place) for place in places(net)}
     z: dict[int, Uncertain] = {}
     a: dict[int, Uncertain] = {}
@@ -95,29 +88,33 @@ def _judge(
     right: Bounded
     reads: dict[str, int]
     judged = []
-    for place in places(net):
+    for place in places(net, params):
         l, terms = place.layer, tuple[Any, ...]()
+        ar = _with_own_rounding(subject.coarser.get(place, subject.arithmetic))
+        added = _penalty(net, scales, place, params)
         match place.kind:
             case "x":
                 right, reads = Bounded(x, ar.reading * jnp.abs(x)), {}
             case "z":
                 right, reads = weighted_input_bound(ar, W[l], b[l], a[l - 1]), {"a": l - 1}
-                terms = (b[l],)
+                terms = () if b[l] is None else (b[l],)
             case "a":
                 right, reads = activation_bound(ar, σ[l], z[l]), {"z": l}
             case "cost":
-                right, reads = cost_bound(ar, net, params, z[L], a[L], y), {cost.of: L}
-                terms = (penalty(l2, params),) if l2 else ()
+                times = scales.cost, scales.cost_penalty
+                right, reads = cost_bound(ar, net, params, z[L], a[L], y, *times), {cost.of: L}
             case "BP1":
                 right, reads = output_delta_bound(ar, cost, σ[L], z[L], own[L], y), {"z": L}
+                right = right if scales.delta == 1 else scaled(ar, right, scales.delta)
             case "BP2":
                 right = hidden_delta_bound(ar, σ[l], W[l + 1], delta[l + 1], z[l], own[l])
                 reads = {"delta": l + 1, "z": l}
             case "BP3":
-                right, reads = bias_gradient_bound(ar, delta[l]), {"delta": l}
+                right, reads = bias_gradient_bound(ar, delta[l], collected, added), {"delta": l}
             case "BP4":
-                right = weight_gradient_bound(ar, l2, W[l], delta[l], a[l - 1])
-                reads, terms = {"delta": l, "a": l - 1}, (l2 * W[l],) if l2 else ()
+                right = weight_gradient_bound(ar, delta[l], a[l - 1], collected, added)
+                reads = {"delta": l, "a": l - 1}
+        terms = terms if added is None else (added,)
         got = shown.get(place)
         if place.is_per_example:
             value = _to_go_on_with(ar, place, got, right)
@@ -127,6 +124,25 @@ def _judge(
         missing = tuple(f"{name}{l}" for name, l in reads.items() if at[name, l] is None)
         judged.append(Judged(place, got, *right, terms, missing))
     return [_finished(one) for one in jax.device_get(judged)]
+
+
+def _with_own_rounding(arithmetic: Arithmetic) -> Arithmetic:
+    """The truth's own float64 rounding is one more contribution to each bound."""
+    return arithmetic._replace(
+        u=arithmetic.u + FLOAT64_ROUNDOFF, accumulator=arithmetic.accumulator + FLOAT64_ROUNDOFF
+    )
+
+
+def _penalty(net: Network, scales: Scales, place: Place, params: Params) -> Any:
+    """The l2 term of an equation, in the subject's scale; None where it has none."""
+    W, b = params[place.layer - 1]
+    if net.l2 and place.quantity == "cost":
+        return scales.cost_penalty * penalty(net, params)
+    if net.l2 and place.quantity == "dW":
+        return scales.gradient_penalty * penalty_gradient(net.l2, W)
+    if net.l2 and place.quantity == "db" and net.l2_biases:
+        return scales.gradient_penalty * penalty_gradient(net.l2, b)
+    return None
 
 
 def _to_go_on_with(ar: Arithmetic, place: Place, got: Shown | None, right: Bounded) -> Uncertain:

@@ -29,7 +29,14 @@ _HEADINGS = (
 _LEFT = (0, 1, 9)  # columns aligned to the left
 
 
-def text(title: str, arithmetic: str, rows: Sequence[Row], *, colour: bool = False) -> str:
+def text(
+    title: str,
+    arithmetic: str,
+    rows: Sequence[Row],
+    notes: Sequence[str] = (),
+    *,
+    colour: bool = False,
+) -> str:
     """A table of at most 100 columns, a sentence for each disagreement, and the totals."""
     lines = table([_HEADINGS, *map(_cells, rows)], _LEFT)
     if colour:
@@ -37,25 +44,26 @@ def text(title: str, arithmetic: str, rows: Sequence[Row], *, colour: bool = Fal
     parts = [
         [textwrap.fill(title, WIDTH), f"arithmetic: {arithmetic}"],
         lines,
-        *([textwrap.fill(line, WIDTH) for line in part] for part in _below(rows)),
+        *([textwrap.fill(line, WIDTH) for line in part] for part in _below(rows, notes)),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def html(title: str, rows: Sequence[Row]) -> str:
+def html(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """The same for a notebook."""
-    wrong, _, counts = _below(rows)
-    below = "".join(f"<p>{escape(line)}</p>" for line in (*wrong, *counts))
+    wrong, remarks, counts = _below(rows, notes)
+    below = "".join(f"<p>{escape(line)}</p>" for line in (*wrong, *remarks, *counts))
     return html_table(_HEADINGS, map(_cells, rows), title) + below
 
 
-def _below(rows: Sequence[Row]) -> tuple[list[str], list[str], list[str]]:
+def _below(rows: Sequence[Row], notes: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """What stands below the table: the disagreements, the notes, the totals."""
-    notes: dict[str, list[str]] = {}
+    of_rows: dict[str, list[str]] = {}
     for row in rows:
         if row.note and row.verdict not in WRONG:
-            notes.setdefault(row.note, []).append(row.place.symbol)
-    remarks = [f"{', '.join(names)}: {note}." for note, names in notes.items()]
+            of_rows.setdefault(row.note, []).append(row.place.symbol)
+    remarks = [f"{', '.join(names)}: {note}." for note, names in of_rows.items()]
+    remarks += [f"{note}." for note in notes]
     return [sentence(row) for row in rows if row.verdict in WRONG], remarks, [totals(rows)]
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from manual_bp.record import Place
 from manual_bp.rounding.arithmetic import Arithmetic
+from manual_bp.subjects.subject import Misfit, Shown
 from manual_bp.text import times
 from manual_bp.verdicts.judge import Judged
-from manual_bp.verdicts.subject import Misfit, Shown
 
 Numbers = np.ndarray[Any, Any]
 
@@ -91,7 +91,9 @@ class EndToEnd(NamedTuple):
 
 
 @np.errstate(invalid="ignore", over="ignore")  # of numbers as wrong as can be
-def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
+def row_of(
+    judged: Judged, end_to_end: EndToEnd, *, one_example: bool, is_update: bool = False
+) -> Row:
     """The verdict on what the subject gives at a place."""
     place, got = judged.place, judged.got
     shape = judged.truth.shape[1:] if one_example and place.is_per_example else judged.truth.shape
@@ -118,6 +120,8 @@ def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
     notes = []
     if judged.missing:
         notes.append(f"{' and '.join(judged.missing)} not given: the truth taken")
+    if is_update and verdict == UNDECIDED:
+        notes.append("read off an update, whose rounding hides it: a larger η shows more")
     if hidden := off.size - valid:
         notes.append(f"{hidden} value{'s' * (hidden > 1)} not given")
     return Row(

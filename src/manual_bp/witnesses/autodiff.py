@@ -27,7 +27,7 @@ def autodiff(
     def C(params: Params, zeros: tuple[Array, ...]) -> tuple[Array, Any]:
         (W, b), z, a = by_layer(params), {}, {0: x}
         for l, zero in enumerate(zeros, start=1):
-            z[l] = a[l - 1] @ W[l].T + b[l] + zero
+            z[l] = a[l - 1] @ W[l].T + (0 if b[l] is None else b[l]) + zero
             a[l] = net.sigma[l](z[l])
         record = tuple(z.values()), tuple(a.values())
         return mean_cost(net, params, z[L], a[L], y, m), record

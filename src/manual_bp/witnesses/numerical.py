@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from scipy.special import ndtr
 
 from manual_bp.activations import ACTIVATIONS, Activation
-from manual_bp.calls import check_call
+from manual_bp.calls import read_call
 from manual_bp.checks import Problems, whole_number
 from manual_bp.costs import COSTS, Cost
 from manual_bp.network import Network, Params
@@ -120,7 +120,9 @@ class _Forward:
         u, numbers = UNIT_ROUNDOFF, (lambda array: np.asarray(array, np.float64))
         self.net, self.y = net, np.atleast_2d(numbers(y))
         self.m = len(self.y)
-        self.W, self.b = by_layer([(numbers(W), numbers(b)) for W, b in params])
+        self.W, self.b = by_layer(
+            [(numbers(W), np.zeros(len(W)) if b is None else numbers(b)) for W, b in params]
+        )
         self.z, self.a = {}, {0: np.atleast_2d(numbers(x))}
         self.slope = {}  # |σ′|, itself by moving z
         self.size = {}  # |W||a| + |b|, which the rounding of z is measured by
@@ -293,7 +295,7 @@ def numerical_with_error(
         >>> bool((error.dW[0] < 1e-12).all())
         True
     """
-    check_call(net, params, x, y)
+    _, params, x, y = read_call(net, params, x, y).in_one_dtype()
     problems = Problems()
     if samples is not None:
         whole_number("samples", samples, 1, problems)
@@ -313,10 +315,10 @@ def numerical_with_error(
         if name == "dW":  # the exact a might be this far from ours
             reach = errors.reach[l][:, j] * f.a_error[l - 1][:, index[1]]
             error = error + reach.sum(axis=0)
-            if net.l2:
-                W = f.W[l][index]
-                value = value + _penalty(net, W + 1j * COMPLEX_STEP).imag / COMPLEX_STEP
-                error = error + 4 * UNIT_ROUNDOFF * abs(net.l2 * W)
+        if name == "dW" or (name == "db" and net.l2_biases):
+            w = (f.W if name == "dW" else f.b)[l][index]
+            value = value + _penalty(net, w + 1j * COMPLEX_STEP).imag / COMPLEX_STEP
+            error = error + 4 * UNIT_ROUNDOFF * abs(net.l2 * w)
         record[name].append(_partly(shape, picked[by.tested], value[by.tested]))
         bounds[name].append(_partly(shape, picked[by.tested], error[by.tested]))
 
@@ -330,6 +332,10 @@ def numerical_with_error(
             f.m,
             lambda j, k, a=a_prev: (np.tile(every, (len(j), 1)), j, a[:, k].T),
         )
+        if params[l - 1][1] is None:
+            record["db"].append(None)
+            bounds["db"].append(None)
+            continue
         derive(
             "db",
             l,
@@ -339,8 +345,9 @@ def numerical_with_error(
         )
 
     C, _ = f.costs(net.depth, f.z[net.depth], every)
-    penalty = sum(_penalty(net, W).sum() for W in f.W.values())
-    weights = sum(W.size for W in f.W.values())
+    penalised = net.penalised([*zip(f.W.values(), f.b.values(), strict=True)])
+    penalty = sum(_penalty(net, w).sum() for w in penalised)
+    weights = sum(w.size for w in penalised)
     C_error = errors.cost(1).mean() + (weights + 4) * UNIT_ROUNDOFF * penalty
     return (
         _record(x, C.mean() + penalty, f.z, f.a, record),

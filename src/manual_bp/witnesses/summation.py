@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from manual_bp.activations import ACTIVATIONS, Activation
-from manual_bp.calls import check_call
+from manual_bp.calls import read_call
 from manual_bp.costs import COSTS, Cost
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, by_layer
@@ -176,7 +176,7 @@ def _output_delta(net: Network, z: Vector, a: Vector, y: Vector, on: Numbers) ->
 
 def node_by_node(
     net: Network,
-    params: Sequence[tuple[Sequence[Vector], Vector]],
+    params: Sequence[tuple[Sequence[Vector], Vector | None]],
     x: Sequence[Vector],
     y: Sequence[Vector],
     on: Numbers = PYTHON_FLOATS,
@@ -190,7 +190,13 @@ def node_by_node(
     for l in net.layers:
         # zʲ = Σₖ Wⱼₖ aₖ + bⱼ
         z[l] = [
-            [on.sum([*(W[l][j][k] * a[l - 1][i][k] for k in n[l - 1]), b[l][j]]) for j in n[l]]
+            [
+                on.sum(
+                    [W[l][j][k] * a[l - 1][i][k] for k in n[l - 1]]
+                    + ([] if b[l] is None else [b[l][j]])
+                )
+                for j in n[l]
+            ]
             for i in M
         ]
         if net.sigma[l] is ACTIVATIONS["softmax"]:
@@ -227,11 +233,24 @@ def node_by_node(
         ]
         for l in net.layers
     }
-    db = {l: [on.sum([delta[l][i][j] for i in M]) for j in n[l]] for l in net.layers}
+    db = {
+        l: None
+        if b[l] is None
+        else [
+            on.sum(
+                [delta[l][i][j] for i in M] + ([l2 * b[l][j]] if net.l2 and net.l2_biases else [])
+            )
+            for j in n[l]
+        ]
+        for l in net.layers
+    }
 
     C = on.sum([_example_cost(net.cost, z[L][i], a[L][i], y[i], on) for i in M]) / m
     if net.l2:
-        C += l2 / 2 * on.sum([w * w for l in net.layers for row in W[l] for w in row])
+        squares = [w * w for l in net.layers for row in W[l] for w in row]
+        if net.l2_biases:
+            squares += [b_j * b_j for l in net.layers for b_j in b[l] or []]
+        C += l2 / 2 * on.sum(squares)
     return Backprop.from_layers(C, z, a, delta, dW, db)
 
 
@@ -270,11 +289,11 @@ def summation(
         >>> step.z[0].tolist(), step.delta[0].tolist(), step.dW[0].tolist()
         ([-0.5], [-1.5], [[-1.5, -4.5]])
     """
-    check_call(net, params, x, y)
+    _, params, x, y = read_call(net, params, x, y).in_one_dtype()
     one = x.ndim == 1
     step = node_by_node(
         net,
-        [(_numbers(W), _numbers(b)) for W, b in params],
+        [(_numbers(W), None if b is None else _numbers(b)) for W, b in params],
         [_numbers(x)] if one else _numbers(x),
         [_numbers(y)] if one else _numbers(y),
     )
@@ -284,7 +303,7 @@ def summation(
         a=tuple(_array(rows[0] if one else rows) for rows in step.a),
         delta=tuple(_array(rows[0] if one else rows) for rows in step.delta),
         dW=tuple(map(_array, step.dW)),
-        db=tuple(map(_array, step.db)),
+        db=tuple(None if db is None else _array(db) for db in step.db),
     )
 
 

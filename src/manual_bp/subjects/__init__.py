@@ -1,0 +1,1 @@
+"""What people hand over to be judged, in any form and convention, and how it is read."""
