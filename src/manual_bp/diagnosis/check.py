@@ -162,7 +162,7 @@ def check(
     return Diagnosis(tuple(findings), agreement, best.convention, warnings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Reading:
     """What a subject gave, read in one convention and judged once."""
 
@@ -207,10 +207,10 @@ class _Reading:
 
 
 def _nearest_reading(declared: _Reading) -> _Reading:
-    """The declared convention, unless less is wrong in another.
+    """The declared convention, unless more arrays fit into another layout, or less is wrong there.
 
-    Shapes settle the layout where they can: those are taken in which the most arrays fit. The
-    scales of a layout are compared from one judgement.
+    Shapes come first. Then the scales of each layout that is left are compared from one judgement;
+    one that makes a right place wrong is none.
     """
     ours, m = declared.convention, examples(declared.call.x)
     layouts = [
@@ -218,23 +218,25 @@ def _nearest_reading(declared: _Reading) -> _Reading:
         for layout in ours.layouts()
         if _can_matter(layout, declared)
     ]
-    misfits = [len(reading.subject.misfits) for reading in layouts]
+    least = min(len(reading.subject.misfits) for reading in layouts)
     factors = tuple(dict.fromkeys((ours.scale, *likely_scales(declared.call.net))))
-    counts = {
-        other: (least + fewer.places, fewer.values, ours.differences(other))
-        for reading, least in zip(layouts, misfits, strict=True)
-        if least == min(misfits)
-        for other in reading.convention.scalings(factors)
-        if (fewer := wrong_in(reading.judged, reading.subject.scales, other.scales(m)))
-    }
-    wrong = len(declared.agreement.disagreements)
-    for other in sorted(counts, key=counts.__getitem__):
-        if counts[other][0] >= wrong:
-            break
-        found = replace(declared, convention=other)
-        if len(found.agreement.disagreements) < wrong:
-            return found
-    return declared
+    readings: dict[_Reading, tuple[int, int, int]] = {}
+    for reading in layouts:
+        if len(reading.subject.misfits) > least:
+            continue
+        scales = reading.subject.scales
+        wrong = wrong_in(reading.judged, scales, scales)
+        for other in reading.convention.scalings(factors):
+            found = wrong_in(reading.judged, scales, other.scales(m))
+            if found.places <= wrong.places and found.is_seen:
+                here = reading
+                if other != reading.convention:
+                    here = replace(reading, convention=other)
+                readings[here] = (len(found.places), found.values, ours.differences(other))
+    nearest = min(readings, key=readings.__getitem__)
+    if declared in readings and readings[nearest][0] == readings[declared][0]:
+        return declared
+    return nearest
 
 
 def _can_matter(layout: Convention, declared: _Reading) -> bool:

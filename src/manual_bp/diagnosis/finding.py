@@ -9,7 +9,7 @@ from manual_bp.diagnosis.mistakes import right_formula
 from manual_bp.diagnosis.search import Fit, Observation
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
-from manual_bp.text import of_bound, superscript, times
+from manual_bp.text import listed, of_bound, superscript, times
 from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.rows import NONFINITE, Row
 
@@ -118,36 +118,38 @@ def either(findings: Sequence[Finding]) -> Finding:
 
 def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m: int) -> Finding:
     """The one sentence for a convention that was not declared."""
-    said = []
-    if found.reduction != declared.reduction:
-        said.append(
-            f"the {found.reduction}, not the {declared.reduction}, over {m} example{'s' * (m > 1)}"
-        )
-    if found.delta != declared.delta:
-        of = {"batch": "of the batch's cost", "example": "of each example's own cost"}
-        said.append(f"{of[found.delta]} (δ alone), not {of[declared.delta]}")
-    if found.sign != declared.sign:
-        of = {"ascent": "minus the gradient, to be added", "descent": "the gradient, not minus it"}
-        said.append(of[found.sign])
-    if found.scale != declared.scale:
-        said.append(f"{found.scale / declared.scale:.6g} times what was declared")
-    if found.examples != declared.examples:
-        said.append(f"with examples as {found.examples}, not {declared.examples}")
-    if found.weights != declared.weights:
-        said.append(f"with ∂C/∂W as ({found.weights.replace('_', ', ')})")
-    if found.bias != declared.bias:
-        where = {"separate": "apart from it", "first": "in its first column"}
-        said.append(f"with ∂C/∂b {where.get(found.bias, 'in its last column')}")
-    which = "all your arrays are" if explains_all else "most of your arrays fit as"
-    sign_alone = found == replace(declared, sign=found.sign) and found.sign == "ascent"
+    names = ("rows", "columns")
+    parts = {
+        "examples": f"examples are {found.examples}, not {names[found.examples == 'rows']}",
+        "weights": f"∂C/∂W is ({found.weights.replace('_', ', ')})",
+        "bias": "∂C/∂b stands apart from ∂C/∂W"
+        if found.bias == "separate"
+        else f"∂C/∂b is the {found.bias} {_line_of_W(found)} of ∂C/∂W",
+        "reduction": f"C is the {found.reduction} over the {m} examples, not their "
+        f"{declared.reduction}",
+        "delta": "δ is of each example's own cost, not of the batch's"
+        if found.delta == "example"
+        else "δ is of the batch's cost, not of each example's own",
+        "sign": "δ, ∂C/∂W and ∂C/∂b are minus the gradient, to be added"
+        if found.sign == "ascent"
+        else "δ, ∂C/∂W and ∂C/∂b are the gradient, not minus it",
+        "scale": f"C and its derivatives are {found.scale / declared.scale:.6g} times as large",
+    }
+    said = [text for name, text in parts.items() if getattr(found, name) != getattr(declared, name)]
+    sign_alone = found == replace(declared, sign="ascent")
+    rest = "" if explains_all else " What else is wrong follows."
     subtracted = " If you subtract them, take a − y, not y − a." if sign_alone else ""
     return Finding(
         "convention",
         0,
         "convention or ascent_sign" if sign_alone else "convention",
-        f"{which} {', '.join(said)}.",
-        f"That is no mistake: pass convention={found}.{subtracted}",
+        f"in your arrays {listed(said)}.",
+        f"That is no mistake: pass convention={found}.{subtracted}{rest}",
     )
+
+
+def _line_of_W(convention: Convention) -> str:
+    return "column" if convention.weights == "out_in" else "row"
 
 
 def _unnamed(row: Row, explanation: str, fix: str) -> Finding:

@@ -234,21 +234,30 @@ def _explains_all(
 
 
 class Wrong(NamedTuple):
-    """How much is wrong: places, then values."""
+    """What is wrong in a scale.
 
-    places: int
+    Attributes:
+        places: which.
+        values: how many.
+        is_seen: whether each scale of the gradient that is not the judged one is right somewhere.
+    """
+
+    places: set[Place]
     values: int
+    is_seen: bool
 
 
 def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong:
-    """How much disagrees in another scale than the one that was judged in, from its judgement.
+    """What disagrees in another scale than the one that was judged in, from its judgement.
 
     What follows from the errors δ that the subject shows scales as BP3 and BP4 do; what follows
     from those that it does not show, as δ itself.
     """
+    changed: dict[bool, list[bool]] = {True: [], False: []}  # of δᴸ and of the gradients: right?
     # How many times the δ that each equation reads changes: not at all where it is shown.
     carried: dict[int, float] = {}
-    places = values = 0
+    places: set[Place] = set()
+    values = 0
     for one in judged:
         place, l = one.place, one.place.layer
         (was, was_penalty), (now, now_penalty) = declared.of(place), other.of(place)
@@ -275,9 +284,12 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
             wrong &= ~(np.abs(one.got.value - factor * value) <= slack * bound)
         if one.got.valid is not None:
             wrong &= one.got.valid
-        places += bool(wrong.any())
-        values += int(np.count_nonzero(wrong))
-    return Wrong(places, values)
+        count = int(np.count_nonzero(wrong))
+        values += count
+        places |= {place} if count else set()
+        if factor != 1 and place.kind != "cost":
+            changed[place.kind == "BP1"].append(not count)
+    return Wrong(places, values, all(any(right) for right in changed.values() if right))
 
 
 def likely_scales(net: Network) -> tuple[float, ...]:

@@ -85,6 +85,18 @@ def read_subject(
     Raises:
         ValueError, TypeError: naming each array that is none of real numbers.
     """
+    with jax.enable_x64(True):  # lest a float64 array lose its digits
+        return _read(argument, given, call, precision, convention, decimals)
+
+
+def _read(
+    argument: str,
+    given: Given,
+    call: Call,
+    precision: str | None,
+    convention: Convention,
+    decimals: int | None,
+) -> Subject:
     x = call.x
     is_update = isinstance(given.record, Update)
     problems = Problems()

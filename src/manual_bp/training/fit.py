@@ -29,7 +29,6 @@ from manual_bp.training.epoch import (
 from manual_bp.training.history import CURVES, History, SavedState, is_key, named
 from manual_bp.verdicts import compare
 
-
 Result = TypeVar("Result")
 
 
