@@ -94,7 +94,7 @@ def compare(
         count = f"{steps} step{'s' * (steps > 1)}"
         say(f"{count} of {size} examples, each held against {', '.join(witnesses)}")
 
-        params: Any = net.init(jax.random.key(run.seed), run.dtype)
+        params: Any = net.init(jax.random.key(run.seed), run.dtype, not network.no_bias)
         told: list[Step] = []
         batches = itertools.islice(_batches(len(data.x), size, run.seed), steps)
         with terminal.progress("steps", steps, quiet) as advance:

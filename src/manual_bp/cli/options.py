@@ -35,7 +35,8 @@ def _from(least: int) -> Parameter:
 
 
 Positive = Annotated[int, _from(1)]
-Seed = Annotated[int, _from(0)]
+Natural = Annotated[int, _from(0)]
+Seed = Natural
 
 
 @Parameter(name="*", group="Network")
@@ -55,6 +56,10 @@ class NetworkOptions:
     or cross_entropy)"""
     l2: float = 0.0
     """penalty on the weights"""
+    l2_biases: bool = False
+    """penalty on the biases too"""
+    no_bias: bool = False
+    """layers without biases"""
 
     def network(self, sizes: tuple[int, ...] = ()) -> Network:
         """The network of these options, with these sizes unless --sizes says others."""
@@ -66,7 +71,8 @@ class NetworkOptions:
         if output is None:
             known = COSTS.get(cost)
             output = (known.output if known else None) or "sigmoid"
-        return Network(sizes, (self.activation,) * (len(sizes) - 2) + (output,), cost, self.l2)
+        activations = (self.activation,) * (len(sizes) - 2) + (output,)
+        return Network(sizes, activations, cost, self.l2, self.l2_biases)
 
     def network_for(self, data: Data, hidden: int) -> Network:
         """The network of these options for this data, with one hidden layer by default."""

@@ -30,7 +30,7 @@ OPTIMIZERS: dict[str, tuple[float, Callable[[float], Any] | None]] = {
     "adam": (0.002, cache(optax.adam)),
 }
 SETTINGS = (
-    *("sizes", "activation", "output", "cost", "l2"),
+    *("sizes", "activation", "output", "cost", "l2", "l2-biases", "no-bias"),
     *("data", "batch", "learning-rate", "dtype", "precision", "seed", "optimizer"),
 )
 SECONDS_BETWEEN_SAVES = 1.0
@@ -98,7 +98,7 @@ def train(
         eta, as_optax = OPTIMIZERS[optimizer]
         eta = eta if run.learning_rate is None else run.learning_rate
         init_key, key = jax.random.split(jax.random.key(run.seed))
-        params: Any = net.init(init_key, run.dtype)
+        params: Any = net.init(init_key, run.dtype, not network.no_bias)
         earlier = None
         if load is not None:
             _, params, earlier = mbp.load(load, net)

@@ -84,6 +84,15 @@ class Diagnosis:
             return f"Wrong: {len(self.findings)} finding{'s' * (len(self.findings) > 1)}."
         return "Nothing could be tested: no value given lies clear of its rounding bound."
 
+    def in_flags(self) -> "Diagnosis":
+        """The same for who declares conventions on a command line."""
+        code = f"convention={self.convention}"
+        findings = (
+            replace(finding, fix=finding.fix.replace(code, self.convention.flags or "no flag"))
+            for finding in self.findings
+        )
+        return replace(self, findings=tuple(findings))
+
     def __str__(self) -> str:
         paragraphs = [self.headline, *map(str, self.findings)]
         paragraphs += [f"Note: {note}." for note in self.agreement.notes]
@@ -220,7 +229,7 @@ def _nearest_reading(declared: _Reading) -> _Reading:
     ]
     least = min(len(reading.subject.misfits) for reading in layouts)
     factors = tuple(dict.fromkeys((ours.scale, *likely_scales(declared.call.net))))
-    readings: dict[_Reading, tuple[int, int, int]] = {}
+    readings: dict[_Reading, tuple[int, int, int, bool]] = {}
     for reading in layouts:
         if len(reading.subject.misfits) > least:
             continue
@@ -232,7 +241,9 @@ def _nearest_reading(declared: _Reading) -> _Reading:
                 here = reading
                 if other != reading.convention:
                     here = replace(reading, convention=other)
-                readings[here] = (len(found.places), found.values, ours.differences(other))
+                # Of two examples the sum is twice the mean: a sum is told before a scale.
+                apart = ours.differences(other), other.scale != ours.scale
+                readings[here] = (len(found.places), found.values, *apart)
     nearest = min(readings, key=readings.__getitem__)
     if declared in readings and readings[nearest][0] == readings[declared][0]:
         return declared

@@ -453,7 +453,7 @@ CATALOGUE = {
         ),
         Mistake(
             "mean_again",
-            ("BP2", "BP4"),
+            ("cost", "BP2", "BP4"),
             "divided by m once more",
             _where_m_comes_in,
             lambda g: _if(g.m > 1, lambda: g.scaled(1 / g.m)),
