@@ -15,6 +15,7 @@ from manual_bp.record import places
 SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1)
 UNEQUAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "cross_entropy", 0.1)
 DIAGONAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "quadratic")
+DECAYED = mbp.Network((3, 5, 2), ("tanh", "sigmoid"), "quadratic", 0.1, l2_biases=True)
 
 
 @functools.cache
@@ -41,6 +42,11 @@ def diagonal():
 
 
 @functools.cache
+def decayed():
+    return DECAYED, *random_case(DECAYED, 7, 3, "float32")
+
+
+@functools.cache
 def right(case):
     """Backpropagation without a mistake, of one of the cases by name."""
     return backprop_with(*case(), {})
@@ -53,7 +59,7 @@ def at(net, kind, l):
 
 def room(mistake, kind):
     """The first of the cases, and its last place of a kind, where a mistake changes a number."""
-    for case in (square, unequal, diagonal):
+    for case in (square, unequal, diagonal, decayed):
         for place in reversed(places_for(case()[0], mistake)):
             if place.kind != kind:
                 continue

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from manual_bp.checks import FLOATS, Problems, kind
 from manual_bp.network import Layer, Network, Params
 
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Result = TypeVar("Result", covariant=True)
 
 
 class Call(NamedTuple):
@@ -99,13 +99,33 @@ def examples(x: Any) -> int:
     return 1 if x.ndim == 1 else len(x)
 
 
-def compiled(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+class OfBatch(Protocol[Result]):
+    """What a caller sees of a step (net, params, x, y): arrays may come in any form."""
+
+    def __call__(self, net: Network, params: Params, x: Any, y: Any) -> Result:
+        """Its result, in JAX's arrays."""
+
+
+class OfInputs(Protocol[Result]):
+    """What a caller sees of a step (net, params, x)."""
+
+    def __call__(self, net: Network, params: Params, x: Any) -> Result:
+        """Its result, in JAX's arrays."""
+
+
+@overload
+def compiled(
+    step: Callable[[Network, Params, jax.Array, jax.Array], Result],
+) -> OfBatch[Result]: ...
+@overload
+def compiled(step: Callable[[Network, Params, jax.Array], Result]) -> OfInputs[Result]: ...
+def compiled(step: Callable[..., Result]) -> Callable[..., Result]:
     """Read what the caller hands in, then run `step(net, params, x[, y])` as one XLA program."""
     program = jax.jit(step, static_argnums=0)
     signature = inspect.signature(step)
 
     @wraps(step)
-    def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def boundary(*args: Any, **kwargs: Any) -> Result:
         given = signature.bind(*args, **kwargs).arguments.values()
         call = read_call(*given).in_one_dtype()
         with in_64_bits(call.dtype):
@@ -122,10 +142,9 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         call = inspect.signature(step).bind(*args, **kwargs).arguments
         params, gradients, eta = call["params"], call["gradients"], call["learning_rate"]
-        expected, received = (
-            jax.tree.map(lambda w: (jnp.shape(w), jnp.result_type(w)), tree)
-            for tree in (params, gradients)
-        )
+        params, dtype = _read_layers("params", params)
+        gradients, _ = _read_layers("gradients", gradients, dtype)
+        expected, received = map(_described, (params, gradients))
         if expected != received:
             raise ValueError(
                 f"gradients: expected the structure, shapes and dtypes of params, {expected}, "
@@ -139,11 +158,45 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
             or jnp.issubdtype(jnp.result_type(eta), jnp.complexfloating)
         ):
             raise TypeError(f"learning_rate: expected one real number, got {eta!r}")
-        with in_64_bits(max((w.dtype for w in jax.tree.leaves(params)), key=_digits)):
-            dtype = jnp.result_type(*jax.tree.leaves(params))
+        with in_64_bits(dtype):
             return program(params, gradients, jnp.asarray(eta, dtype))
 
     return boundary
+
+
+def _read_layers(argument: str, layers: Any, dtype: Any = None) -> tuple[Any, Any]:
+    """A (W, b) for each layer, as arrays in the same containers; and their dtype."""
+    problems = Problems()
+    pairs = isinstance(layers, (tuple, list)) and all(
+        isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
+    )
+    if not pairs or isinstance(layers, Layer):
+        raise TypeError(f"{argument}: expected a Layer(W, b) for each layer, got {kind(layers)}")
+    given = [
+        [
+            None if array is None else read_array(f"{argument}, layer {l}, {name}", array, problems)
+            for name, array in zip("Wb", layer, strict=True)
+        ]
+        for l, layer in enumerate(layers, start=1)
+    ]
+    problems.raise_all()
+    if dtype is None:
+        dtype = _dtype_of([array for layer in given for array in layer if array is not None])
+    arrays = (
+        _like(layer, [None if array is None else array.of(dtype) for array in pair])
+        for layer, pair in zip(layers, given, strict=True)
+    )
+    return (tuple if isinstance(layers, tuple) else list)(arrays), dtype
+
+
+def _described(layers: Any) -> str:
+    """The containers, shapes and dtypes of parameters."""
+
+    def of(array: Any) -> str:
+        return "None" if array is None else f"{array.dtype}{list(array.shape)}"
+
+    parts = (f"{kind(layer)}({', '.join(map(of, layer))})" for layer in layers)
+    return f"{kind(layers)}({', '.join(parts)})"
 
 
 # ── What people have, as arrays ──────────────────────────────────────────────────────────────────
@@ -176,7 +229,7 @@ def read_array(argument: str, value: Any, problems: Problems) -> Given | None:
         if isinstance(value, (list, tuple)):
             problems.value(f"{argument}: expected rows of one length, got lists of several")
         else:
-            problems.type(f"{argument}: expected an array of numbers, got {kind(value)}")
+            problems.type(f"{argument}: expected real numbers, got {kind(value)}")
         return None
     if isinstance(value, np.ndarray) and not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
@@ -188,10 +241,7 @@ def read_array(argument: str, value: Any, problems: Problems) -> Given | None:
         return Given(value, False)
     if value.dtype.kind == "f":  # wider than float64
         return Given(value.astype(np.float64), own)
-    if value.dtype.kind == "O" and value.shape == () and value.item() is None:
-        problems.type(f"{argument}: expected an array of numbers, got None")
-    else:
-        problems.type(f"{argument}: expected real numbers, got dtype {value.dtype}")
+    problems.type(f"{argument}: expected real numbers, got dtype {value.dtype}")
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Scalar
 
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
@@ -89,9 +89,7 @@ def tie(z: Array, delta: Array) -> Array:
     return jnp.where(jnp.isnan(first), first, z)
 
 
-def predict(
-    net: Network, params: Params, x: Float[Array, "*m n_0"], *, classes: bool = False
-) -> Array:
+def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> Array:
     """aᴸ, what the network says of each example; with `classes`, the number of its class.
 
     Args:

@@ -33,8 +33,8 @@ class Layer(NamedTuple):
         return f"Layer(W: {summary(self.W)}{b})"
 
 
-Params = Sequence[tuple[Any, Any]]
-"""A `Layer(W, b)`, or a pair of arrays, for each layer l = 1…L."""
+Params = Sequence[Sequence[Any]]
+"""A `Layer(W, b)`, or a pair of arrays, for each layer l = 1…L; b is None for no biases."""
 SameParams = TypeVar("SameParams", bound=Params)
 """Such parameters, in the structure in which they came."""
 

@@ -70,8 +70,9 @@ def test_a_function_is_called_once_with_what_check_was_given():
         return mbp.backprop(*call)
 
     assert mbp.check(*case, mine).ok
-    (call,) = calls
-    assert all(a is b for a, b in zip(call, case, strict=True))
+    (call,) = calls  # JAX's arrays do not change: they are no copies
+    assert call[0] is case[0]
+    assert all(a is b for a, b in zip(*map(jax.tree.leaves, (call[1:], case[1:])), strict=True))
 
 
 def test_a_function_runs_at_full_precision_unless_asked_otherwise_as_in_compare():
@@ -116,7 +117,7 @@ def test_lists_of_whole_numbers_are_numbers():
         ("dW", 3.0, TypeError, "dW: expected 2 arrays, dW1 … dW2, .*; got float"),
         ("dW", "ab", TypeError, "dW: expected 2 arrays, dW1 … dW2, .*; got str"),
         ("dW", {1: 0, 2: 0}, TypeError, "dW: expected 2 arrays, dW1 … dW2, .*; got dict"),
-        ("a", (None, None), ValueError, "a: expected 3 arrays, a0 … a2, .*; got 2"),
+        ("a", (None,), ValueError, "a: expected 3 arrays, a0 … a2, .*; got 1"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -132,11 +133,11 @@ def test_all_that_does_not_fit_is_told_at_once():
 
 
 def test_what_is_no_record():
-    for subject, got in (("abc", "str"), (None, "NoneType"), ((1, 2), "tuple")):
-        with pytest.raises(TypeError, match=f"expected a function or a Backprop, got {got}"):
+    for subject, got in (("abc", "str"), (None, "NoneType"), (lambda *call: None, "NoneType")):
+        with pytest.raises(TypeError, match=f"subject: expected a Backprop, a dict .*; got {got}"):
             mbp.check(*ordinary(), subject)
-    with pytest.raises(TypeError, match="subject: expected it to return a Backprop, got NoneType"):
-        mbp.check(*ordinary(), lambda *call: None)
+    with pytest.raises(ValueError, match=r"subject: expected the gradients of 2 layers, \[\(dW1"):
+        mbp.check(*ordinary(), (1, 2))
     net, params, x, y = ordinary()
     with pytest.raises(ValueError, match="x: "):
         mbp.check(net, params, x[:, :2], y, right(ordinary))
@@ -210,7 +211,6 @@ def test_db_alone():
     ("name", "place", "l"),
     [
         ("no_hidden_derivative", "BP2", 1),
-        ("ascent_sign", "BP1", 2),
         ("extra_output_derivative", "BP1", 2),
         ("bias_omitted", "z", 1),
         ("bias_averaged", "BP3", 2),

@@ -7,12 +7,21 @@ import pytest
 
 import manual_bp as mbp
 from helpers import assert_close
-from manual_bp.diagnosis.mistakes import CATALOGUE, RIGHT
+from manual_bp.diagnosis.mistakes import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import places
 from planting import SQUARE, UNEQUAL, at, leaves, ordinary, plant, room, same, square
 
-KINDS = [(name, kind) for name, mistake in CATALOGUE.items() for kind in mistake.kinds]
+ONLY_OF_EACH_EXAMPLE = [
+    ("sum_for_mean", "BP3"),
+    ("sum_for_mean", "BP4"),
+]  # where 1/m comes in there
+KINDS = [
+    (name, kind)
+    for name, mistake in CATALOGUE.items()
+    for kind in mistake.kinds
+    if (name, kind) not in ONLY_OF_EACH_EXAMPLE
+]
 
 # ── Every mistake ────────────────────────────────────────────────────────────────────────────────
 
@@ -24,10 +33,24 @@ def test_a_planted_mistake_is_found_and_named(name, kind):
     case, place, wrong = planted
     diagnosis = mbp.check(*case, wrong)
     (finding,) = diagnosis.findings
-    assert (finding.equation, finding.layer) == (place.equation, place.layer)
+    if finding.equation == "convention":  # that of who adds the gradients, or a mistake
+        assert (name, finding.mistake) == ("ascent_sign", "convention or ascent_sign")
+    else:
+        assert (finding.equation, finding.layer) == (place.equation, place.layer)
     assert name in finding.mistake.split(" or ")
     assert finding.fix
     assert not diagnosis.ok
+
+
+@pytest.mark.parametrize("kind", ["BP3", "BP4"])
+def test_a_mean_that_is_missing_where_the_gradients_are_made(kind):
+    net, params, x, y = ordinary()
+    convention = mbp.Convention(delta="example")
+    where = {at(net, kind, 1): CATALOGUE["sum_for_mean"]}
+    wrong = backprop_with(net, params, x, y, where, scales=convention.scales(len(x)))
+    (finding,) = mbp.check(net, params, x, y, wrong, convention=convention).findings
+    assert (finding.equation, finding.layer, finding.mistake) == (kind, 1, "sum_for_mean")
+    assert "Divide by m once, where the gradients are made." in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -56,9 +79,11 @@ def test_the_catalogue_is_in_order():
     for name, mistake in CATALOGUE.items():
         assert name == mistake.name == name.lower()
         assert name.isidentifier()
-        assert set(mistake.kinds) <= RIGHT.keys()
-        assert all("…" not in mistake.formula_at(kind) for kind in mistake.kinds)
-        assert mistake.fix.endswith(".")
+        assert set(mistake.kinds) <= {place.kind for place in places(UNEQUAL)}
+        for convention in (mbp.Convention(), mbp.Convention("columns", "in_out", "sum", "example")):
+            formulas = [mistake.formula_at(kind, UNEQUAL, convention) for kind in mistake.kinds]
+            assert all("…" not in formula for formula in formulas)
+            assert mistake.fix_in(convention).endswith(".")
 
 
 # ── Worked by hand ───────────────────────────────────────────────────────────────────────────────

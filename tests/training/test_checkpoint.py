@@ -105,7 +105,9 @@ def test_another_program_reads_it(tmp_path):
         "activations": ["tanh", "softmax"],
         "cost": "cross_entropy",
         "l2": 0.01,
+        "l2_biases": False,
     }
+    assert about["biases"] == [True, True]
 
 
 def test_a_key_in_an_optimisers_state(tmp_path, trained):

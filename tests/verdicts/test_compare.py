@@ -356,14 +356,8 @@ def test_a_witness_need_not_give_everything(right):
         (lambda dW: dW.T, "expected shape (5, 3), got (3, 5)"),
         (lambda dW: dW[None], "expected shape (5, 3), got (1, 5, 3)"),
         (lambda dW: np.float32(1), "expected shape (5, 3), got ()"),
-        (lambda dW: dW.astype(int), "got dtype int64"),
-        (lambda dW: dW.astype(complex), "got dtype complex128"),
-        (lambda dW: dW.astype(object), "got dtype object"),
-        (lambda dW: dW > 0, "got dtype bool"),
-        (lambda dW: dW.astype(str).tolist(), "got dtype <U"),
-        (lambda dW: [[1.0], [1.0, 2.0]], "expected shape (5, 3)"),
     ],
-    ids=["transposed", "more axes", "scalar", "int", "complex", "object", "bool", "text", "ragged"],
+    ids=["transposed", "more axes", "scalar"],
 )
 def test_an_array_that_does_not_fit_is_a_row(right, change, says):
     agreement = compare(NET, *CASE, subject=replaced(right, "dW", 1, change(right.dW[0])))
@@ -376,20 +370,41 @@ def test_an_array_that_does_not_fit_is_a_row(right, change, says):
 
 
 @pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda dW: dW.astype(complex), "got dtype complex128"),
+        (lambda dW: dW.astype(object), "got dtype object"),
+        (lambda dW: dW > 0, "got dtype bool"),
+        (lambda dW: dW.astype(str).tolist(), "got dtype <U"),
+        (lambda dW: [[1.0], [1.0, 2.0]], "expected rows of one length"),
+    ],
+    ids=["complex", "object", "bool", "text", "ragged"],
+)
+def test_what_is_no_numbers_is_an_error(right, change, says):
+    subject = replaced(right, "dW", 1, change(np.asarray(right.dW[0])))
+    with pytest.raises((TypeError, ValueError), match=f"subject: dW, layer 1: .*{says}"):
+        compare(NET, *CASE, subject=subject)
+
+
+def test_whole_numbers_are_numbers(right):
+    rounded = np.asarray(right.dW[0]).round().astype(int)
+    found = compare(NET, *CASE, subject=replaced(right, "dW", 1, rounded))
+    assert rows_of(found)["dW", 1].verdict == "disagrees"
+
+
+@pytest.mark.parametrize(
     "z",
     [lambda z: z[:2], lambda z: (*z, z[0]), lambda z: (), lambda z: 3.0, lambda z: np.float32(3)],
 )
-def test_a_wrong_number_of_layers_is_a_row(right, z):
-    agreement = compare(NET, *CASE, subject=right._replace(z=z(right.z)))
-    assert disagreeing(agreement) == [("z", 3)]
-    assert "expected 3 arrays, one a layer, got" in rows_of(agreement)["z", 3].note
-    assert verdicts(agreement)["z", 1] == "untested"
+def test_a_wrong_number_of_layers_is_an_error(right, z):
+    with pytest.raises((TypeError, ValueError), match="subject: z: expected 3 arrays, z1 … z3, "):
+        compare(NET, *CASE, subject=right._replace(z=z(right.z)))
 
 
 @pytest.mark.parametrize("argument", ["subject", "witness"])
 @pytest.mark.parametrize("wrong", [lambda *call: 3, lambda *call: tuple(range(6)), 3, None])
 def test_something_else_than_a_record_is_a_type_error(argument, wrong):
-    with pytest.raises(TypeError, match=rf"{argument}: expected .*Backprop"):
+    with pytest.raises((TypeError, ValueError), match=rf"{argument}: expected .*(Backprop|dW1)"):
         compare(NET, *CASE, **{argument: wrong})
 
 
@@ -439,7 +454,7 @@ def test_one_example_without_the_batch_axis():
     row = rows_of(wrong)["z", 1]
     assert (row.verdict, row.worst.index) == ("disagrees", (1,))
     batched = compare(net, params, x, y, subject=backprop(net, params, x[None], y[None]))
-    assert "expected shape (2,), got (1, 2)" in rows_of(batched)["z", 1].note
+    assert batched.ok  # with its axis it is the same example
 
 
 def test_one_layer_and_no_batch_to_speak_of():

@@ -115,15 +115,14 @@ def _from_names(
             arrays[found] = value
     record = Backprop.from_places(arrays, net)
     given_at_all = {place.quantity for place in arrays}
-    return record._replace(
-        **{name: None for name in FIRST_LAYER if name not in given_at_all}, **fields
-    )
+    nothing = {name: None for name in FIRST_LAYER if name not in given_at_all}
+    return record._replace(**nothing | fields)
 
 
 def _from_sequence(argument: str, net: Network, given: Sequence[Any], problems: Problems) -> Record:
     """The gradients as pairs by layer, or all dW and all db; with the cost before them or not."""
     cost = None
-    if len(given) == 2 and _size(given[0]) == () and given[0] is not None:
+    if len(given) == 2 and _size(given[0]) == () and isinstance(given[1], (list, tuple, Mapping)):
         cost, given = given
         if isinstance(given, (Backprop, Mapping)):
             return record_from(argument, net, given)

@@ -113,7 +113,7 @@ def _read(
     for place, array in found.items():
         error: Any = np.ma.getdata(errors[place]) if place in errors else None
         if half:
-            error = half + (0 if error is None else error)
+            error = np.full(array.shape, half) + (0 if error is None else error)
         stored = _format_of_cost(array) if place.quantity == "cost" else array.dtype.name
         if (own := _roundoff(stored)) > arithmetic.u:
             coarser[place] = arithmetic_of(stored, precision=precision, platform="numpy")
@@ -147,8 +147,10 @@ def _arrays(argument: str, call: Call, record: Any, problems: Problems) -> dict[
             continue
         where = "cost" if place.quantity == "cost" else f"{place.quantity}, layer {place.layer}"
         one = read_array(f"{argument}: {where}", value, problems)
-        if one is not None:
-            found[place] = one.array if one.array.dtype.kind not in "biu" else one.of(np.float64)
+        if one is not None and one.array.dtype == bool:
+            problems.type(f"{argument}: {where}: expected real numbers, got dtype bool")
+        elif one is not None:
+            found[place] = one.array if one.array.dtype.kind not in "iu" else one.of(np.float64)
     return found
 
 

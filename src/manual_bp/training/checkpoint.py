@@ -85,6 +85,7 @@ def save(
     about: dict[str, Any] = {
         "network": _described(net),
         "dtype": params[0][0].dtype.name,
+        "biases": [b is not None for _, b in params],
         "settings": settings,
         "history": None,
     }
@@ -123,7 +124,7 @@ def load(
     """
     with _reading(path) as (about, arrays):
         net = _network(about["network"], net)
-        params = _params(net, about["dtype"], arrays)
+        params = _params(net, about, arrays)
         return net, params, _history(about["history"], arrays)
 
 
@@ -238,8 +239,11 @@ def _no_function(*arrays: Any) -> Any:
     raise TypeError("a file holds the name of this function alone")
 
 
-def _params(net: Network, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
-    if name not in FLOATS:
+def _params(
+    net: Network, about: dict[str, Any], arrays: Mapping[str, np.ndarray]
+) -> tuple[Layer, ...]:
+    name, biases = about["dtype"], about.get("biases", [True] * net.depth)  # 0.1.0 has them all
+    if name not in FLOATS or not isinstance(biases, list) or len(biases) != net.depth:
         raise ValueError(_NOT_OURS)
     problems = Problems()
     dtype = jax_dtype("its parameters", name, problems)
@@ -247,7 +251,7 @@ def _params(net: Network, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[
     params = tuple(
         Layer(
             _array(arrays, f"W{l}", dtype, (net.sizes[l], net.sizes[l - 1])),
-            _array(arrays, f"b{l}", dtype, (net.sizes[l],)) if f"b{l}" in arrays else None,
+            _array(arrays, f"b{l}", dtype, (net.sizes[l],)) if biases[l - 1] else None,
         )
         for l in net.layers
     )

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from manual_bp.calls import in_64_bits, read_call
 from manual_bp.checks import Problems, random_key, whole_number
@@ -35,15 +35,15 @@ Result = TypeVar("Result")
 def fit(
     net: Network,
     params: Params,
-    x: Float[Array, "m n_0"],
-    y: Float[Array, "m n_L"],
+    x: Any,
+    y: Any,
     *,
     epochs: int,
     batch_size: int,
     key: Array,
     learning_rate: float | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    validation: tuple[Array, Array] | None = None,
+    validation: tuple[Any, Any] | None = None,
     verify_every: int | None = None,
     on_epoch: Callable[[Params, History], object] | None = None,
     start_epoch: int = 0,
@@ -111,7 +111,7 @@ def fit(
 
 
 def epochs(
-    net: Network, params: Params, x: Array, y: Array, **settings: Any
+    net: Network, params: Params, x: Any, y: Any, **settings: Any
 ) -> Iterator[tuple[tuple[Layer, ...], History]]:
     """Train as `fit` does, with its arguments but `on_epoch`; the loop over the epochs is yours.
 
@@ -148,14 +148,14 @@ class Plan:
 
     net: Network
     params: Params
-    x: Array
-    y: Array
+    x: Any
+    y: Any
     epochs: int
     batch_size: int
     key: Array
     learning_rate: float | None = None
     optimizer: optax.GradientTransformation | None = None
-    validation: tuple[Array, Array] | None = None
+    validation: tuple[Any, Any] | None = None
     verify_every: int | None = None
     start_epoch: int = 0
     optimizer_state: Any = None
@@ -232,7 +232,7 @@ def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:
         problems.type(f"learning_rate: expected a positive number, got {eta!r}")
     elif not 0 < eta < math.inf:
         problems.value(f"learning_rate: expected a finite number > 0, got {eta}")
-    elif not 0 < jnp.asarray(eta, dtype) < math.inf:
+    elif not 0 < np.asarray(eta, dtype) < math.inf:
         problems.value(f"learning_rate: {eta} is outside the range of {dtype}")
 
 

@@ -13,13 +13,14 @@ from manual_bp.subjects.convention import Scales, penalty_in
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import given_by
 from manual_bp.subjects.subject import Shown, Subject, read_subject
-from manual_bp.text import printable
+from manual_bp.text import listed, printable
 from manual_bp.verdicts import report
 from manual_bp.verdicts.judge import Judged, judge, reach_of
 from manual_bp.verdicts.rows import (
     AGREES,
     DISAGREES,
     NONFINITE,
+    UNDECIDED,
     Row,
     end_to_end,
     held_to_witness,
@@ -199,15 +200,17 @@ def agreement_of(
         if expected is not None and mine.scales != theirs.scales:
             expected = _in_scale(call, one.place, expected, mine.scales)
         apart = end_to_end(one.got, expected, limit, mine.arithmetic)
-        rows.append(row_of(one, apart, one_example=call.x.ndim == 1, is_update=mine.is_update))
+        rows.append(row_of(one, apart, one_example=call.x.ndim == 1))
     rows += [
         misfit_row(place, misfit)
         for place, misfit in mine.misfits.items()
         if place not in {one.place for one in judged}
     ]
-    found = Agreement(
-        tuple(rows), str(call.net), mine.name, theirs.name, mine.arithmetic.name, mine.notes
-    )
+    notes, hidden = mine.notes, [row.place.symbol for row in rows if row.verdict == UNDECIDED]
+    if mine.is_update and hidden:
+        notes += (f"the rounding of the update hides {listed(hidden)}: a larger η shows more",)
+    names = str(call.net), mine.name, theirs.name, mine.arithmetic.name
+    found = Agreement(tuple(rows), *names, notes)
     return found if found.disagreements else replace(found, rows=tuple(map(held_to_witness, rows)))
 
 

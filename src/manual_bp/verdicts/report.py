@@ -51,8 +51,9 @@ def text(
 
 def html(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """The same for a notebook."""
-    wrong, remarks, counts = _below(rows, notes)
-    below = "".join(f"<p>{escape(line)}</p>" for line in (*wrong, *remarks, *counts))
+    wrong, _, counts = _below(rows, notes)
+    lines = (*wrong, *(f"{note}." for note in notes), *counts)
+    below = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return html_table(_HEADINGS, map(_cells, rows), title) + below
 
 

@@ -91,9 +91,7 @@ class EndToEnd(NamedTuple):
 
 
 @np.errstate(invalid="ignore", over="ignore")  # of numbers as wrong as can be
-def row_of(
-    judged: Judged, end_to_end: EndToEnd, *, one_example: bool, is_update: bool = False
-) -> Row:
+def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
     """The verdict on what the subject gives at a place."""
     place, got = judged.place, judged.got
     shape = judged.truth.shape[1:] if one_example and place.is_per_example else judged.truth.shape
@@ -120,8 +118,6 @@ def row_of(
     notes = []
     if judged.missing:
         notes.append(f"{' and '.join(judged.missing)} not given: the truth taken")
-    if is_update and verdict == UNDECIDED:
-        notes.append("read off an update, whose rounding hides it: a larger η shows more")
     if hidden := off.size - valid:
         notes.append(f"{hidden} value{'s' * (hidden > 1)} not given")
     return Row(

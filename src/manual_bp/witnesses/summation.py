@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
 
 from manual_bp.activations import ACTIVATIONS, Activation
 from manual_bp.calls import read_call
@@ -254,9 +253,7 @@ def node_by_node(
     return Backprop.from_layers(C, z, a, delta, dW, db)
 
 
-def summation(
-    net: Network, params: Params, x: Float[Array, "*m n_0"], y: Float[Array, "*m n_L"]
-) -> Backprop:
+def summation(net: Network, params: Params, x: Any, y: Any) -> Backprop:
     """What `backprop` computes, from the sums of index notation, node by node.
 
     zⱼ = Σₖ Wⱼₖ aₖ + bⱼ, aⱼ = σ(zⱼ); δⱼ = ∂C/∂aⱼ σ′(zⱼ) at the output and

@@ -1,6 +1,6 @@
 """Other layouts and scales of the same numbers: declared, they are right; else one sentence."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import jax
 import jax.numpy as jnp
@@ -9,26 +9,30 @@ import pytest
 
 import manual_bp as mbp
 from helpers import assert_close, random_case
-from manual_bp.diagnosis.convention import every_convention
-from planting import SQUARE, UNEQUAL, found, gradients_alone, leaves, ordinary, plant, right
+from manual_bp.diagnosis.mistakes import CATALOGUE
+from manual_bp.diagnosis.planting import backprop_with
+from planting import SQUARE, UNEQUAL, at, found, gradients_alone, ordinary, plant, right
 
-EVERY = every_convention()
+EVERY = [scaled for layout in mbp.Convention().layouts() for scaled in layout.scalings((1.0, 2.0))]
+# Each part alone, and some of each together.
+SAMPLE = [convention for convention in EVERY if len(convention.changed()) < 2] + EVERY[3::17]
+# One of two that say the same: of a sum, δ is the same in both.
+APART = [c for c in SAMPLE[1:] if (c.reduction, c.delta) != ("sum", "example")]
 
 
 def theirs(convention, record=None, case=None):
-    case = case or ordinary()
-    return convention.from_ours(*case[:3], right(ordinary) if record is None else record)
+    net, params, x, _ = case or ordinary()
+    record = right(ordinary) if record is None else record
+    return convention.from_ours(net, params, record, len(x))
 
 
 def told(convention):
-    """The arguments that a finding tells to pass: of a sum, δ is the same in both."""
-    if convention.reduction == "sum":
-        convention = replace(convention, delta="batch")
+    """The arguments that a finding tells to pass."""
     return f"pass convention={convention}."
 
 
-def test_there_are_sixteen_and_ours_is_first():
-    assert len(set(EVERY)) == 16
+def test_every_one_once_and_ours_first():
+    assert len(set(EVERY)) == len(EVERY) == 2 * 2 * 3 * 2 * 2 * 2 * 2
     assert EVERY[0] == mbp.Convention()
     assert str(EVERY[0]) == "Convention()"
     assert (
@@ -44,14 +48,16 @@ def test_an_unknown_value():
         mbp.Convention(weights="in-out", delta=None)
 
 
-@pytest.mark.parametrize("convention", EVERY, ids=str)
-def test_there_and_back(convention, x64):
-    """To a rounding or two: a product with m and a division by it, and the penalty off and on."""
-    case = (UNEQUAL, *random_case(UNEQUAL, 7, 1, "float64"))
-    record = mbp.backprop(*case)
-    back = convention.to_ours(*case[:3], convention.from_ours(*case[:3], record))
-    for name, array in leaves(record).items():
-        assert_close(leaves(back)[name], array, 8 * 2.0**-53 * max(1, float(abs(array).max())))
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "2", None, True], ids=repr)
+def test_a_scale_is_a_positive_number(scale):
+    with pytest.raises(ValueError, match=r"scale: expected a number > 0, got .*sign='ascent'"):
+        mbp.Convention(scale=scale)
+
+
+def test_flags():
+    assert mbp.Convention("columns", scale=2.0, bias="first").flags == (
+        "--examples columns --scale 2.0 --bias first"
+    )
 
 
 def test_what_each_convention_does():
@@ -72,16 +78,74 @@ def test_what_each_convention_does():
         summed.dW[0].astype(np.float32), 7 * unpenalised + 0.1 * params[0].W, 64 * 2.0**-24
     )
     assert UNEQUAL.l2 == 0.1
+    # A scale is of the whole cost; an ascent's gradients are minus ours.
+    twice = theirs(mbp.Convention(scale=2.0, sign="ascent"))
+    assert_close(twice.dW[0], -2 * np.asarray(ours.dW[0], np.float64))
+    assert_close(twice.cost, 2 * np.asarray(ours.cost, np.float64))
+    assert_close(twice.z[0], np.asarray(ours.z[0], np.float64))
+    last = theirs(mbp.Convention(bias="last", weights="in_out"))
+    assert [dW.shape for dW in last.dW] == [(4, 5), (6, 2)]
+    assert last.db == (None, None)
+    assert_close(last.dW[0][-1], np.asarray(ours.db[0], np.float64))
+
+
+def words(diagnosis):
+    return str(diagnosis).replace("\n  ", " ")
 
 
 # ── Declared ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("convention", EVERY, ids=str)
+@pytest.mark.parametrize("convention", SAMPLE, ids=str)
 def test_right_code_in_a_declared_convention(convention):
     diagnosis = mbp.check(*ordinary(), theirs(convention), convention=convention)
     assert diagnosis.ok, str(diagnosis)
     assert {row.verdict for row in diagnosis.agreement.rows} == {"agrees"}
+    assert diagnosis.convention == convention
+
+
+def test_a_column_of_ones_goes_with_folded_biases():
+    for side, bias in ((0, "first"), (-1, "last")):
+        record = theirs(mbp.Convention(bias=bias))
+        ones = [np.insert(a, 0 if side == 0 else a.shape[1], 1, axis=1) for a in record.a]
+        both = record._replace(a=(*ones[:2], record.a[2]))
+        assert mbp.check(*ordinary(), both, convention=mbp.Convention(bias=bias)).ok
+        ones[0][0, side] = 2  # no column of ones
+        wrong = mbp.check(
+            *ordinary(),
+            both._replace(a=(ones[0], *both.a[1:])),
+            convention=mbp.Convention(bias=bias),
+        )
+        assert found(wrong) == [("forward", 0, None)]
+
+
+def test_everything_is_told_in_the_declared_convention():
+    """Formulas, expected values and η: of a sum there is no 1/m, and shapes are the subject's."""
+    net, params, x, y = ordinary()
+    convention = mbp.Convention("columns", "in_out", "sum")
+    scales = convention.scales(len(x))
+    for name, kind, l in (("penalty_missing", "BP4", 1), ("weights_updated_first", "BP2", 1)):
+        where = {at(net, kind, l): CATALOGUE[name]}
+        wrong = backprop_with(net, params, x, y, where, 0.25, scales)
+        wrong = mbp.Convention("columns", "in_out").from_ours(net, params, wrong, len(x))
+        diagnosis = mbp.check(net, params, x, y, wrong, convention=convention)
+        (finding,) = diagnosis.findings
+        assert (finding.equation, finding.layer, finding.mistake) == (kind, l, name)
+        assert "1/m" not in str(finding)
+        assert kind != "BP2" or "with η = 0.25" in finding.explanation
+        (row,) = diagnosis.agreement.disagreements
+        array = wrong.at(row.place)
+        assert row.shape == array.shape
+        assert row.worst.got == pytest.approx(float(array[row.worst.index]))
+    extra = {at(net, "BP1", 2): CATALOGUE["extra_output_derivative"]}
+    for convention, formula in (
+        (mbp.Convention(reduction="sum"), "(a − y) ⊙ σ′(z²)"),
+        (mbp.Convention(delta="example", sign="ascent"), "(y − a) ⊙ σ′(z²)"),
+        (mbp.Convention(), "(a − y)/m ⊙ σ′(z²)"),
+    ):
+        wrong = backprop_with(net, params, x, y, extra, scales=convention.scales(len(x)))
+        (finding,) = mbp.check(net, params, x, y, wrong, convention=convention).findings
+        assert formula in finding.explanation
 
 
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1), (1, -1)], ids=["(n,)", "(n, 1)", "(1, n)"])
@@ -119,7 +183,8 @@ def test_a_convention_is_not_another():
     """Declaring what is not so is told as well."""
     diagnosis = mbp.check(*ordinary(), right(ordinary), convention=mbp.Convention(reduction="sum"))
     assert found(diagnosis) == [("convention", 0, "convention")]
-    assert "the mean, not the sum, over 7 examples" in str(diagnosis).replace("\n  ", " ")
+    assert "C is the mean over the 7 examples, not their sum" in words(diagnosis)
+    assert diagnosis.headline == "Right, in another convention than the declared one."
 
 
 def test_a_gradient_with_one_more_axis_is_no_layout():
@@ -133,24 +198,30 @@ def test_a_gradient_with_one_more_axis_is_no_layout():
 # ── Not declared ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("convention", EVERY[1:], ids=str)
+@pytest.mark.parametrize("convention", APART, ids=str)
 def test_right_code_in_an_undeclared_convention_is_one_sentence(convention):
     diagnosis = mbp.check(*ordinary(), theirs(convention))
-    assert found(diagnosis) == [("convention", 0, "convention")]
+    ((equation, layer, mistake),) = found(diagnosis)
+    assert (equation, layer) == ("convention", 0)
+    ascent = convention == mbp.Convention(sign="ascent")  # a mistake of who subtracts it
+    assert mistake == "convention" + " or ascent_sign" * ascent
     assert told(convention) in diagnosis.findings[0].fix
-    assert "all your arrays are" in diagnosis.findings[0].explanation
+    assert diagnosis.headline == "Right, in another convention than the declared one."
+    assert diagnosis.convention == convention
     assert not diagnosis.ok  # as it was declared, it is not right
+    flags = diagnosis.in_flags().findings[0].fix
+    assert f"pass {convention.flags}." in flags
 
 
 def test_the_sentence():
     (finding,) = mbp.check(*ordinary(), theirs(mbp.Convention(reduction="sum"))).findings
     assert str(finding) == (
-        "convention [convention]: all your arrays are the sum, not the mean, over 7 examples. "
+        "convention [convention]: in your arrays C is the sum over the 7 examples, not their mean. "
         "That is no mistake: pass convention=Convention(reduction='sum')."
     )
 
 
-@pytest.mark.parametrize("convention", [EVERY[1], EVERY[4], EVERY[9]], ids=str)
+@pytest.mark.parametrize("convention", APART[::5], ids=str)
 def test_a_convention_and_a_mistake_are_both_told(convention):
     case = ordinary()
     record = theirs(convention, plant(case, ("no_hidden_derivative", "BP2", 1)))
@@ -159,7 +230,7 @@ def test_a_convention_and_a_mistake_are_both_told(convention):
     diagnosis = mbp.check(*case, record)
     assert found(diagnosis) == [("convention", 0, "convention"), mistake]
     assert told(convention) in diagnosis.findings[0].fix
-    assert "most of your arrays fit as" in diagnosis.findings[0].explanation
+    assert "What else is wrong follows." in diagnosis.findings[0].fix
 
 
 def test_gradients_alone_tell_their_convention():
@@ -178,13 +249,32 @@ def test_a_mistake_is_no_convention():
     assert told(mbp.Convention(reduction="sum")) in finding.fix
 
 
-def test_a_convention_has_to_leave_less_than_half_of_what_is_wrong():
+def test_a_convention_makes_no_right_place_wrong():
+    """As a sum all but the cost would be right: that is a mistake in BP1, since C is a mean."""
     where = [("sum_for_mean", "BP1", 2), ("bias_missing", "BP3", 1)]
-    record = plant(ordinary(), *where)._replace(cost=None)
+    record = plant(ordinary(), *where)
     assert found(mbp.check(*ordinary(), record)) == [
         ("BP1", 2, "sum_for_mean"),
         ("BP3", 1, "bias_missing"),
     ]
+
+
+def test_a_scale_has_to_be_seen_right():
+    """Minus every penalty looks like minus the gradient, but then δ² is minus what it should be."""
+    net, params, x, y = ordinary()
+    record = right(ordinary)
+    minus = tuple(dW - 2 * net.l2 * W for dW, (W, _) in zip(record.dW, params, strict=True))
+    diagnosis = mbp.check(net, params, x, y, record._replace(dW=minus))
+    assert {(f.equation, f.layer) for f in diagnosis.findings} == {("BP4", 1), ("BP4", 2)}
+
+
+def test_a_transposed_layout_is_never_a_wrong_shape():
+    record = theirs(mbp.Convention("columns", "in_out"))
+    record = record._replace(db=tuple(db / 7 for db in record.db))
+    diagnosis = mbp.check(*ordinary(), record)
+    assert diagnosis.convention == mbp.Convention("columns", "in_out")
+    assert "that shape" not in str(diagnosis)
+    assert found(diagnosis)[1:] == [("BP3", 2, "bias_averaged"), ("BP3", 1, "bias_averaged")]
 
 
 def test_rows_and_columns_that_cannot_be_told_apart():
@@ -192,25 +282,12 @@ def test_rows_and_columns_that_cannot_be_told_apart():
     record = mbp.backprop(*case)
     diagnosis = mbp.check(*case, record._replace(a=tuple(a.T for a in record.a)))
     assert any("rows and columns cannot be told apart" in words for words in diagnosis.warnings)
-    turned = mbp.Convention("columns").from_ours(*case[:3], record)
+    turned = mbp.Convention("columns").from_ours(*case[:2], record, 4)
     (finding,) = mbp.check(*case, turned).findings  # all of it turned, the numbers tell
     assert told(mbp.Convention("columns")) in finding.fix
 
 
 # ── What a subject may hold ──────────────────────────────────────────────────────────────────────
-
-
-def test_a_record_keeps_its_dtype_and_place():
-    net, params, x, y = ordinary()
-    record = jax.tree.map(lambda v: jnp.asarray(v, jnp.bfloat16), mbp.backprop(net, params, x, y))
-    for convention in (mbp.Convention(), mbp.Convention(reduction="sum")):
-        ours = convention.to_ours(net, params, x, record)
-        assert all(isinstance(v, jax.Array) for v in jax.tree.leaves(ours))
-        assert {v.dtype for v in jax.tree.leaves(ours)} == {jnp.dtype("bfloat16")}
-    lists = jax.tree.map(lambda v: np.asarray(v, np.float64).tolist(), record)
-    ours = mbp.Convention().to_ours(net, params, x, lists)
-    assert {v.dtype for v in jax.tree.leaves(ours)} == {np.dtype("float64"), np.dtype("float32")}
-    assert ours.a[0].dtype == x.dtype  # it is ours, and nothing that was computed
 
 
 def test_a_float32_record_of_a_float64_network_is_held_to_float32(x64):
@@ -233,4 +310,7 @@ def test_the_default_convention_of_a_dataclass():
         "weights": "out_in",
         "reduction": "mean",
         "delta": "batch",
+        "sign": "descent",
+        "scale": 1.0,
+        "bias": "separate",
     }
