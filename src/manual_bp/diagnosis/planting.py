@@ -1,11 +1,15 @@
 """Backpropagation with mistakes in it, for tests of what finds them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from manual_bp.backprop import (
+from manual_bp.diagnosis.equations import (
+    activation,
     bias_gradient,
     hidden_delta,
     mean_cost,
@@ -71,24 +75,30 @@ def backprop_with(
             case "z":
                 array = weighted_input(W[l], b[l], a[l - 1])
             case "a":
-                array = σ[l](z[l])
+                array = activation(σ[l], z[l])
             case "cost":
                 array = mean_cost(net, params, z[L], a[L], y, m)
             case "BP1":
                 array = output_delta(net, z[L], a[L], y, m)
             case "BP2":
-                array = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))
+                array = hidden_delta(σ[l], W[l + 1], delta[l + 1], z[l], a[l])
             case "BP3":
                 array = bias_gradient(delta[l])
             case "BP4":
-                array = weight_gradient(delta[l], a[l - 1]) + (net.l2 * W[l] if net.l2 else 0)
+                array = weight_gradient(net.l2, delta[l], a[l - 1], W[l])
         if mistake := planted.get(place):
-            wrong = mistake.result(Inputs(net, place, W, b, z, a, delta, dW, y, array, eta=eta))
+            arrays = jax.tree.map(_double, (W, b, z, a, delta, dW, y, array))
+            wrong = mistake.result(replace(Inputs(net, place, *arrays), eta=eta))
             if wrong is None:
                 where = f"{place.kind}, layer {l}"
                 raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")
-            array = jnp.asarray(wrong, array.dtype)
+            with np.errstate(over="ignore"):  # of numbers that are too large for their format
+                array = jnp.asarray(wrong.astype(array.dtype))
         made[place] = array
         if place.quantity != "cost":
             {"z": z, "a": a, "delta": delta, "dW": dW, "db": db}[place.quantity][l] = array
     return Backprop.from_places(made, net)
+
+
+def _double(array: Any) -> Any:
+    return np.asarray(array, np.float64)
