@@ -3,11 +3,11 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.backprop import forward
 from manual_bp.calls import Call, examples
+from manual_bp.diagnosis.equations import derivative
 from manual_bp.network import Network
 from manual_bp.record import by_layer
 from manual_bp.verdicts.compare import Agreement
@@ -21,8 +21,8 @@ def blind_spots(call: Call) -> list[str]:
     found = []
     for l, z_l in zip(net.layers[:-1], sums, strict=False):
         with jax.enable_x64(True):
-            z = jnp.asarray(np.atleast_2d(z_l), jnp.float64)
-            prime = np.asarray(σ[l].prime(z, σ[l](z)))
+            z = np.atleast_2d(z_l).astype(np.float64)
+            prime = np.asarray(derivative(σ[l], z))
         dead = int((prime == 0).all(axis=0).sum())
         if dead:
             found.append(

@@ -1,12 +1,14 @@
 """A small case on which a backward pass can show every mistake."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from manual_bp.checks import Problems, random_key
+from manual_bp.checks import Problems, jax_dtype, random_key
 from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.network import Layer, Network
@@ -51,10 +53,13 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     """
     problems = Problems()
     random_key("key", key, problems)
+    dtype = jax_dtype("dtype", dtype, problems)
     problems.raise_all()
+    bits = np.asarray(jax.random.key_data(key)).tolist()
     best: Case | None = None
     for attempt in range(max(1, attempts)):
-        case, missed = _proved(net, *_draw(net, jax.random.fold_in(key, attempt), dtype))
+        random = np.random.default_rng([*bits, attempt])
+        case, missed = _proved(net, *_draw(net, random, dtype))
         if best is None or len(case.shows) > len(best.shows):
             best = case
         if not missed:
@@ -63,21 +68,20 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     return best
 
 
-def _draw(net: Network, key: Array, dtype: Any) -> tuple[tuple[Layer, ...], Array, Array]:
+def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, Array, Array]:
+    """Params, x and y; by NumPy, which has nothing to compile."""
     m = next(m for m in range(5, 5 + len(net.sizes) + 1) if m not in net.sizes)
-    keys = jax.random.split(key, 3 + net.depth)
     params = [
-        layer._replace(b=0.3 * jax.random.normal(k, layer.b.shape, dtype))
-        for layer, k in zip(net.init(keys[0], dtype), keys[3:], strict=True)
+        Layer(random.normal(0, n_prev**-0.5, (n, n_prev)), random.normal(0, 0.3, n))
+        for n_prev, n in pairwise(net.sizes)
     ]
-    x = jax.random.normal(keys[1], (m, net.sizes[0]), dtype)
-    y = jax.random.normal(keys[2], (m, net.sizes[-1]), dtype)
+    x, y = (random.normal(size=(m, n)) for n in (net.sizes[0], net.sizes[-1]))
     if net.cost.output is not None:
         # The last class is all but impossible, and yet is the first example's.
-        classes = (net.sizes[-1] - 1 + jnp.arange(m)) % net.sizes[-1]
-        y = jax.nn.one_hot(classes, net.sizes[-1], dtype=dtype)
-        params[-1] = params[-1]._replace(b=params[-1].b.at[-1].add(-20))
-    return tuple(params), x, y
+        y = np.eye(net.sizes[-1])[np.arange(-1, m - 1) % net.sizes[-1]]
+        params[-1].b[-1] -= 20
+    params, x, y = jax.tree.map(lambda v: jnp.asarray(v.astype(dtype)), (tuple(params), x, y))
+    return params, x, y
 
 
 def _proved(net: Network, params: tuple[Layer, ...], x: Array, y: Array) -> tuple[Case, bool]:
@@ -112,7 +116,7 @@ def _outcome(
         wrong = backprop_with(net, params, x, y, {place: mistake})
     except ValueError:
         return "no room"
-    if bool((wrong.at(place) == right.at(place)).all()):
+    if np.array_equal(wrong.at(place), right.at(place)):
         return "same numbers"
     agreement = compare(net, params, x, y, subject=wrong)
     return "found" if [row.place for row in agreement.disagreements] == [place] else "missed"

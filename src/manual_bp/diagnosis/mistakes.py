@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
+import jax
+import numpy as np
 
 from manual_bp.activations import ACTIVATIONS, softmax
-from manual_bp.backprop import bias_gradient, output_delta
 from manual_bp.costs import quadratic
+from manual_bp.diagnosis.equations import (
+    derivative,
+    derivative_as_written,
+    every_activation,
+    output_delta,
+    scaled_cost,
+)
 from manual_bp.network import Network
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention, Scales
@@ -70,7 +77,7 @@ class Inputs:
     Attributes:
         net, place: the network, and where the equation stands in the record.
         scales: how many times ours the numbers are.
-        W, b, z, a, delta, dW: by layer; `a` from 0. All of one dtype, examples as rows.
+        W, b, z, a, delta, dW: by layer; `a` from 0. All by NumPy in float64, examples as rows.
         y: (m, n_L).
         right: what the equation should give.
         got: what the subject has in its place; None where a mistake is planted, not sought.
@@ -146,9 +153,7 @@ class Inputs:
 
     def prime_at(self, l: int, z: Any) -> Any:
         """σ′ of layer l, as a function of z, at another array; for softmax its diagonal."""
-        sigma = self.net.sigma[l]
-        a = sigma(jnp.asarray(z))
-        prime = a * (1 - a) if sigma is softmax else sigma.prime(jnp.asarray(z), a)
+        prime = np.asarray(derivative(self.net.sigma[l], z))
         return self._sized(prime, 1)  # whose rounding may be absolute
 
     def pulled_back(self) -> Any:
@@ -159,7 +164,7 @@ class Inputs:
         """∇ₐC/m at the output; for the costs whose σ′ cancels, the difference that is left."""
         y = self.target() if y is None else y
         scale = abs(self.scales.delta) if self.absolute else self.scales.delta
-        return self.net.cost.slope(self.act(self.net.depth), y) / self.m * scale
+        return np.asarray(self.net.cost.slope(self.act(self.net.depth), y)) / self.m * scale
 
     def collected(self, sums: Any) -> Any:
         """BP3 or BP4 from its sums over the examples: in its scale, and with its penalty."""
@@ -242,12 +247,15 @@ class Mistake:
         return _said(self.fix, convention)
 
     def result(self, inputs: Inputs) -> Any:
-        """What the mistake gives, of the right shape; None where the network has no room for it."""
+        """What the mistake gives, in float64; None where the network has no room for it."""
         try:
-            wrong = self.formula(inputs)
+            with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+                wrong = self.formula(inputs)
         except (TypeError, ValueError, KeyError):  # shapes or layers that do not fit
             return None
-        return wrong if wrong is not None and wrong.shape == inputs.right.shape else None
+        if wrong is None or wrong.shape != inputs.right.shape:
+            return None
+        return np.asarray(wrong, np.float64)
 
 
 def _said(text: Text, convention: Convention) -> str:
@@ -262,30 +270,26 @@ def _labels_off_by_one(g: Inputs) -> Any:
     """Each target one class off, to either side."""
     if g.y.shape[1] == 1:
         return None
-    return g.closest(_with_targets(g, _rolled(g.target(), shift, 1)) for shift in (1, -1))
+    return g.closest(_with_targets(g, np.roll(g.target(), shift, 1)) for shift in (1, -1))
 
 
 def _targets_of_other_examples(g: Inputs) -> Any:
     """Each target that of the example before or after."""
     if g.m == 1:
         return None
-    return g.closest(_with_targets(g, _rolled(g.target(), shift, 0)) for shift in (1, -1))
-
-
-def _rolled(array: Any, shift: int, axis: int) -> Any:
-    return jnp.roll(jnp.asarray(array), shift, axis)
+    return g.closest(_with_targets(g, np.roll(g.target(), shift, 0)) for shift in (1, -1))
 
 
 def _with_targets(g: Inputs, y: Any) -> Any:
     """The cost, or BP1, with other targets."""
     L, net = g.net.depth, g.net
-    z, a = jnp.asarray(g.z[L]), jnp.asarray(g.a[L])
     if g.kind == "cost":
-        value = g.scales.cost * net.cost.mean(z, a, abs(y), g.m) + g.penalty
+        params = tuple((g.W[l], g.b[l]) for l in net.layers)
+        value = np.asarray(scaled_cost(net, g.m, params, g.z[L], g.a[L], abs(y), g.scales))
         return abs(value) + abs(g.right) if g.absolute else value
     if g.absolute:
         return g.cost_gradient(y) * g.prime(L)
-    return g.scales.delta * output_delta(net, z, a, jnp.asarray(y), g.m)
+    return np.asarray(output_delta(net, g.m, g.z[L], g.a[L], y, g.scales))
 
 
 def _has_sigma_prime(g: Inputs) -> bool:
@@ -295,15 +299,15 @@ def _has_sigma_prime(g: Inputs) -> bool:
 
 def _clipped_cost(g: Inputs) -> Any:
     """−Σ y log a with a kept away from 0 and 1, as programs that take the cost from a do."""
-    a, y = jnp.asarray(g.a[g.net.depth]), g.y
+    a, y = g.a[g.net.depth], g.y
     if g.net.cost.output is None:
         return None
 
     def clipped_at(least: float) -> Any:
-        kept = jnp.clip(a, least, 1 - least)
-        terms = y * jnp.log(kept)
+        kept = np.clip(a, least, 1 - least)
+        terms = y * np.log(kept)
         if g.net.cost.output == "sigmoid":
-            terms = terms + (1 - y) * jnp.log1p(-kept)
+            terms = terms + (1 - y) * np.log1p(-kept)
         return -terms.sum() / g.m * g.scales.cost + g.penalty
 
     return g.closest(clipped_at(least) for least in (1e-7, 1e-8, 1e-10, 1e-12, 1e-15))
@@ -337,7 +341,7 @@ def _dropped(g: Inputs, axis: int) -> Any:
         return g.right
     off = g.right if g.got is None else g.right - g.got
     size = abs(off) if off.ndim == 1 else abs(off).sum(axis=1 - axis)
-    kept = jnp.arange(g.right.shape[axis]) != int(size.argmax())
+    kept = np.arange(g.right.shape[axis]) != int(size.argmax())
     return g.right * (kept if g.right.ndim == 1 or axis == 1 else kept[:, None])
 
 
@@ -373,23 +377,19 @@ def _of_one_example(g: Inputs, i: int) -> Any:
 
 def _other_sigma(g: Inputs) -> Any:
     """Another activation than the network's."""
-    z = jnp.asarray(g.z[g.l])
-    others = [sigma for sigma in ACTIVATIONS.values() if sigma is not g.net.sigma[g.l]]
-    result = g.closest(sigma(z) for sigma in others)
-    return g._sized(result, 1)
+    every, own = jax.device_get(every_activation(g.z[g.l])), g.net.sigma[g.l]
+    others = (a for name, a in every.items() if ACTIVATIONS[name] is not own)
+    return g._sized(g.closest(others), 1)
 
 
 def _float16_step(g: Inputs) -> Any:
     """Rounded to float16; sought, it is what float16 holds whole and is that near."""
-    right = jnp.asarray(g.right)
-    if right.dtype == jnp.float16:
-        return None
-    rounded = right.astype(jnp.float16).astype(right.dtype)
+    rounded = g.right.astype(np.float16).astype(np.float64)
     if g.got is None or g.absolute:
         return rounded
-    held = (jnp.asarray(g.got).astype(jnp.float16).astype(right.dtype) == g.got).all()
-    near = (abs(g.got - rounded) <= 2.0**-10 * abs(right) + 2.0**-24).all()
-    return g.got if bool(held & near) else rounded
+    held = (g.got.astype(np.float16) == g.got).all()
+    near = (abs(g.got - rounded) <= 2.0**-10 * abs(g.right) + 2.0**-24).all()
+    return g.got if held and near else rounded
 
 
 def _before_derivative(g: Inputs) -> Any:
@@ -545,7 +545,7 @@ CATALOGUE = {
                 g.net.sigma[g.l].of == "a" and g.net.sigma[g.l] is not softmax,
                 lambda: (
                     _before_derivative(g)
-                    * g._sized(g.net.sigma[g.l].sigma_prime(jnp.asarray(g.z[g.l])), 1)
+                    * g._sized(np.asarray(derivative_as_written(g.net.sigma[g.l], g.z[g.l])), 1)
                 ),
             ),
         ),
@@ -601,7 +601,7 @@ CATALOGUE = {
             "with δˡ⁺¹ in place of δˡ",
             "The gradients of layer l take the error of layer l.",
             lambda g: g.collected(
-                bias_gradient(jnp.asarray(g.delta[g.l + 1]))
+                g.delta[g.l + 1].sum(axis=0)
                 if g.kind == "BP3"
                 else g.delta[g.l + 1].T @ g.act(g.l - 1)
             ),

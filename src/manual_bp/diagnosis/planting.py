@@ -1,14 +1,19 @@
 """Backpropagation with mistakes in it, for tests of what finds them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from manual_bp.backprop import (
+from manual_bp.diagnosis.equations import (
+    activation,
     bias_gradient,
     hidden_delta,
     output_delta,
+    scaled_cost,
     weight_gradient,
     weighted_input,
 )
@@ -65,7 +70,6 @@ def backprop_with(
     db: dict[int, Any] = {}
     made: dict[Place, Any] = {}
 
-    collected, (k, k_penalty) = scales.collected, (scales.cost, scales.cost_penalty)
     for place in places(net, params):
         l = place.layer
         match place.kind:
@@ -74,32 +78,30 @@ def backprop_with(
             case "z":
                 array = weighted_input(W[l], b[l], a[l - 1])
             case "a":
-                array = σ[l](z[l])
+                array = activation(σ[l], z[l])
             case "cost":
-                array = k * net.cost.mean(z[L], a[L], y, m)
-                if net.l2:
-                    squares = sum((w**2).sum() for w in net.penalised(params))
-                    array = array + k_penalty * net.l2 / 2 * squares
+                array = scaled_cost(net, m, params, z[L], a[L], y, scales)
             case "BP1":
-                array = scales.delta * output_delta(net, z[L], a[L], y, m)
+                array = output_delta(net, m, z[L], a[L], y, scales)
             case "BP2":
-                array = hidden_delta(W[l + 1], delta[l + 1], σ[l].prime(z[l], a[l]))
+                array = hidden_delta(σ[l], W[l + 1], delta[l + 1], z[l], a[l])
             case "BP3":
-                array = collected * bias_gradient(delta[l])
-                if net.l2 and net.l2_biases:
-                    array = array + scales.gradient_penalty * net.l2 * b[l]
+                array = bias_gradient(net, delta[l], b[l], scales)
             case "BP4":
-                array = collected * weight_gradient(delta[l], a[l - 1])
-                if net.l2:
-                    array = array + scales.gradient_penalty * net.l2 * W[l]
+                array = weight_gradient(net, delta[l], a[l - 1], W[l], scales)
         if mistake := planted.get(place):
-            inputs = Inputs(net, place, scales, W, b, z, a, delta, dW, y, array, eta=eta)
-            wrong = mistake.result(inputs)
+            arrays = jax.tree.map(_double, (W, b, z, a, delta, dW, y, array))
+            wrong = mistake.result(replace(Inputs(net, place, scales, *arrays), eta=eta))
             if wrong is None:
                 where = f"{place.kind}, layer {l}"
                 raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")
-            array = jnp.asarray(wrong, array.dtype)
+            with np.errstate(over="ignore"):  # of numbers that are too large for their format
+                array = jnp.asarray(wrong.astype(array.dtype))
         made[place] = array
         if place.quantity != "cost":
             {"z": z, "a": a, "delta": delta, "dW": dW, "db": db}[place.quantity][l] = array
     return Backprop.from_places(made, net)
+
+
+def _double(array: Any) -> Any:
+    return np.asarray(array, np.float64)

@@ -138,11 +138,10 @@ def _explanations(seen: Observation, inputs: Inputs) -> Iterator[Fit]:
         wrong = mistake.result(inputs)
         if wrong is None:
             continue
-        wrong = np.asarray(wrong, np.float64)
         size = mistake.result(inputs.size())
         terms = np.abs(wrong) + np.abs(inputs.right)
         if size is not None:
-            terms = terms + np.abs(np.asarray(size, np.float64))
+            terms = terms + np.abs(size)
         slack = bound * max(1, _size_over(wrong, inputs.right))
         off = np.abs(inputs.got - wrong) / (unit * terms + slack + longest * ar.tiny)
         if np.isfinite(wrong).all() and off.max() <= 1:
@@ -164,6 +163,7 @@ def hidden_explanations(seen: Observation) -> list[Fit]:
     """The mistakes that, made in one layer or else in all, would give all of the arrays given."""
     with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
         right = backprop_with(seen.net, *_on_device(seen), {}, scales=seen.scales)
+        right = jax.device_get(right)
         for everywhere in (False, True):
             found = [
                 fit
