@@ -24,7 +24,15 @@ ELEMENTWISE = (
     "silu",
     "gelu",
     "gelu_tanh",
+    "selu",
+    "softsign",
+    "hard_sigmoid",
+    "hard_tanh",
+    "leaky_relu(0.2)",
+    "elu(0.5)",
+    "swish(1.5)",
 )
+UNBOUNDED = ("exp",)  # which overflows where layers of it follow each other
 # Output activation and cost; None is the hidden layers' own activation.
 HEADS = (
     (None, "quadratic"),
@@ -138,6 +146,13 @@ SLOPES = {
     "silu": (1.1, 0.5, 0),
     "gelu": (1.13, 0.8, 0),
     "gelu_tanh": (1.13, 0.81, 0),
+    "selu": (1.7581, 1.7581, 0.71),
+    "softsign": (1, 2, 0),
+    "hard_sigmoid": (1 / 6, 0, 1 / 6),
+    "hard_tanh": (1, 0, 1),
+    "leaky_relu(0.2)": (1, 0, 0.8),
+    "elu(0.5)": (1, 0.5, 0.5),
+    "swish(1.5)": (1.1, 0.75, 0),
 }
 
 
@@ -182,7 +197,11 @@ def rounding_bound(net, params, x, y, exact, dtype):
         else:
             slope, bend, jump = SLOPES[sigma.name]
             da[l] = e_a + slope * dz[l]
-            ds[l] = e_s + bend * dz[l] + jump * ((z[l] != 0) & (np.abs(z[l]) <= dz[l]))
+            ds[l] = e_s + bend * dz[l]
+            for kink in sigma.kinks or (0,):  # beside 0 alone nothing but z's error decides
+                far = np.abs(z[l] - kink)
+                near = (far <= dz[l]) & (far != 0) if kink == 0 else far <= dz[l] + 48 * u
+                ds[l] += jump * near
 
     times, e_y, e_delta = np.multiply, 0 * y, {}
     if net.cost.name == "quadratic":

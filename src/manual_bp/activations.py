@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+from manual_bp.families import Family, Parameter, found, positive, written
 
 Elementwise = Callable[[Array], Array]
 
@@ -22,10 +25,13 @@ class Activation:
         sigma: σ, from z to a of the same shape and dtype.
         sigma_prime: σ′, as a function of what `of` names.
         of: "z" when `sigma_prime` takes z, "a" when it takes a = σ(z).
-        init: "glorot" or "he", the initialisation of weights that lead into this σ.
+        init: "glorot", "he" or "lecun", the initialisation of weights that lead into this σ.
         rounding: (z, a) -> (error of a, error of σ′), in units of the format's unit roundoff.
-            Without one, a and σ′ are taken to be within 8 units of max(|a|, |zσ′|) and of
-            max(1, |σ′|, |zσ″|): what a few well-behaved operations give.
+            Without one, a and σ′ are taken to be within 8 units of max(1, |a|, |zσ′|) and of
+            max(1, |σ′|, |zσ″|): what a few operations on numbers of order 1 give, such as those
+            of eᶻ − 1, which cancel near 0.
+        kinks: z other than 0 where σ′ jumps. Rounding may put z on the other side of one, so near
+            it the slopes of both sides count as right.
 
     Example:
         >>> import jax.numpy as jnp, manual_bp as mbp
@@ -38,11 +44,20 @@ class Activation:
     sigma: Elementwise
     sigma_prime: Elementwise
     of: Literal["z", "a"] = "z"
-    init: Literal["glorot", "he"] = "glorot"
+    init: Literal["glorot", "he", "lecun"] = "glorot"
     rounding: Callable[[Array, Array], tuple[Array, Array]] | None = None
+    kinks: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is one of the library's own, for which its name stands."""
+        try:
+            return activation(self.name) is self
+        except ValueError:
+            return False
 
     def __call__(self, z: Array) -> Array:
         """σ(z)."""
@@ -60,7 +75,7 @@ class Activation:
 
     def __reduce__(self) -> Any:
         """Pickle a built-in σ as its name, so that it comes back as the same object."""
-        return self.name if ACTIVATIONS.get(self.name) is self else super().__reduce__()
+        return (activation, (self.name,)) if self.built_in else super().__reduce__()
 
 
 def _softmax(z: Array) -> Array:
@@ -74,11 +89,46 @@ def _no_derivative(a: Array) -> Array:
     )
 
 
-def _leaky_relu(z: Array) -> Array:
-    # Never −0, so that a tells of a negative z whose 0.01z underflows. float16 keeps subnormals.
+def _leaky_relu(slope: float, z: Array) -> Array:
+    # Never −0, so that a tells of a negative z whose slope · z underflows. float16 keeps subnormals.
     info = jnp.finfo(z.dtype)
     least = info.smallest_subnormal if z.dtype == jnp.float16 else info.tiny
-    return jnp.where(z >= 0, z, jnp.minimum(0.01 * z, -least))
+    return jnp.where(z >= 0, z, jnp.minimum(slope * z, -least))
+
+
+def _elu(alpha: float, z: Array) -> Array:
+    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0, z)))
+
+
+_SELU_ALPHA, _SELU_LAMBDA = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def _selu(z: Array) -> Array:
+    return _SELU_LAMBDA * _elu(_SELU_ALPHA, z)
+
+
+def _selu_prime(a: Array) -> Array:
+    steepest = jnp.asarray(_SELU_LAMBDA * _SELU_ALPHA, a.dtype)
+    return jnp.where(a > 0, jnp.asarray(_SELU_LAMBDA, a.dtype), a + steepest)
+
+
+def _swish(beta: float, z: Array) -> Array:
+    return z * lax.logistic(beta * z)
+
+
+def _swish_prime(beta: float, z: Array) -> Array:
+    t = beta * z
+    s = lax.logistic(t)
+    return s * (1 + jnp.clip(t, -200, 200) * (1 - s))  # which t may be beyond the format's range
+
+
+def _hard_sigmoid(z: Array) -> Array:
+    return jnp.where(z <= -3, 0, jnp.where(z >= 3, 1, (z + 3) / 6))
+
+
+def _inside(low: float, slope: float, a: Array) -> Array:
+    """σ′ of a σ that is straight between its least and its greatest value, low and 1."""
+    return jnp.where((a > low) & (a < 1), jnp.asarray(slope, a.dtype), 0)
 
 
 def _silu_prime(z: Array) -> Array:
@@ -116,9 +166,9 @@ def _exact(z: Array, a: Array) -> tuple[Array, Array]:
     return 0 * a, 0 * a
 
 
-def _rounding_leaky_relu(z: Array, a: Array) -> tuple[Array, Array]:
+def _rounding_leaky_relu(slope: float, z: Array, a: Array) -> tuple[Array, Array]:
     # The slope itself is rounded, then the product.
-    return jnp.where(z < 0, 3 * jnp.abs(a), 0), jnp.where(z < 0, 0.02, 0.0)
+    return jnp.where(z < 0, 3 * jnp.abs(a), 0), jnp.where(z < 0, 2 * slope, 0.0)
 
 
 def _rounding_sigmoid(z: Array, a: Array) -> tuple[Array, Array]:
@@ -129,8 +179,41 @@ def _rounding_tanh(z: Array, a: Array) -> tuple[Array, Array]:
     return 8 * jnp.abs(a), 16 * a * a + 3  # σ′ = 1 − a², whose 1 and a² are each rounded
 
 
-def _rounding_elu(z: Array, a: Array) -> tuple[Array, Array]:
-    return jnp.where(z > 0, 0.0, 8.0), jnp.where(z > 0, 0.0, 10.0)  # σ′ = a + 1
+def _rounding_elu(alpha: float, z: Array, a: Array) -> tuple[Array, Array]:
+    units = 1.0 if alpha == 1 else 1.25  # for α is rounded too, and multiplied by
+    e_a, e_s = 8 * units * alpha, 10 * units * alpha  # σ′ = a + α
+    return jnp.where(z > 0, 0.0, e_a), jnp.where(z > 0, 0.0, e_s)
+
+
+def _rounding_selu(z: Array, a: Array) -> tuple[Array, Array]:
+    # λ and λα are each rounded, before they multiply.
+    steepest = _SELU_LAMBDA * _SELU_ALPHA
+    e_a = jnp.where(z > 0, 3 * jnp.abs(a), 10 * steepest)
+    return e_a, jnp.where(z > 0, 2.0, 12 * steepest)
+
+
+def _rounding_softsign(z: Array, a: Array) -> tuple[Array, Array]:
+    return 3 * jnp.abs(a), 8 + 0 * a  # σ′ = (1 − |a|)², off by twice the error of 1 − |a| at most
+
+
+def _rounding_hard_sigmoid(z: Array, a: Array) -> tuple[Array, Array]:
+    # z/6 + ½ is off by an absolute error; σ′ is 1/6, rounded.
+    near = jnp.abs(z) < 4
+    return jnp.where(near, 3.0, 0.0), jnp.where(near, 0.5, 0.0)
+
+
+def _rounding_exp(z: Array, a: Array) -> tuple[Array, Array]:
+    e = (8 + 3 * jnp.abs(z)) * a  # as 2 raised to z log₂ e, of which both factors are rounded
+    return e, e
+
+
+def _rounding_swish(beta: float, z: Array, a: Array) -> tuple[Array, Array]:
+    # β is rounded, and βz, of which exp makes a relative error on the left. Beyond ±40 the
+    # logistic function is 0 or 1 else, without error.
+    t = jnp.abs(beta * z)
+    e_a = (8 + jnp.where(z < 0, 2 * t, 0)) * jnp.abs(a)
+    reach = jnp.where(t < 40, jnp.abs(z), 0)
+    return e_a + 8 * reach, 12 * (2 + beta * reach)
 
 
 def _rounding_softplus(z: Array, a: Array) -> tuple[Array, Array]:
@@ -181,22 +264,32 @@ relu = Activation(
     "he",
     _exact,
 )
-leaky_relu = Activation(
-    "leaky_relu",
-    _leaky_relu,
-    lambda a: jnp.where(a >= 0, 1, jnp.asarray(0.01, a.dtype)),
-    "a",
-    "he",
-    _rounding_leaky_relu,
-)
-elu = Activation(
-    "elu",
-    lambda z: jnp.where(z > 0, z, jnp.expm1(jnp.where(z > 0, 0, z))),
-    lambda a: jnp.where(a > 0, 1, a + 1),
-    "a",
-    "he",
-    _rounding_elu,
-)
+
+
+def _leaky_relu_of(slope: float, name: str = "") -> Activation:
+    return Activation(
+        name or written("leaky_relu", slope),
+        partial(_leaky_relu, slope),
+        lambda a: jnp.where(a >= 0, 1, jnp.asarray(slope, a.dtype)),
+        "a",
+        "he",
+        partial(_rounding_leaky_relu, slope),
+    )
+
+
+def _elu_of(alpha: float, name: str = "") -> Activation:
+    return Activation(
+        name or written("elu", alpha),
+        partial(_elu, alpha),
+        lambda a: jnp.where(a > 0, 1, a + jnp.asarray(alpha, a.dtype)),
+        "a",
+        "he",
+        partial(_rounding_elu, alpha),
+    )
+
+
+leaky_relu = _leaky_relu_of(0.01, "leaky_relu")
+elu = _elu_of(1.0, "elu")
 softplus = Activation(
     "softplus",
     lambda z: jnp.logaddexp(z, 0),
@@ -215,20 +308,107 @@ gelu_tanh = Activation(
     "gelu_tanh", _gelu_tanh, _gelu_tanh_prime, init="he", rounding=_rounding_gelu_tanh
 )
 softmax = Activation("softmax", _softmax, _no_derivative, "a", rounding=_rounding_softmax)
+selu = Activation("selu", _selu, _selu_prime, "a", "lecun", _rounding_selu)
+softsign = Activation(
+    "softsign",
+    lambda z: z / (1 + jnp.abs(z)),
+    lambda a: (1 - jnp.abs(a)) ** 2,
+    "a",
+    rounding=_rounding_softsign,
+)
+hard_sigmoid = Activation(
+    "hard_sigmoid",
+    _hard_sigmoid,
+    partial(_inside, 0, 1 / 6),
+    "a",
+    rounding=_rounding_hard_sigmoid,
+    kinks=(-3.0, 3.0),
+)
+hard_tanh = Activation(
+    "hard_tanh",
+    lambda z: jnp.where(z <= -1, -1, jnp.where(z >= 1, 1, z)),
+    partial(_inside, -1, 1),
+    "a",
+    rounding=_exact,
+    kinks=(-1.0, 1.0),
+)
+exp = Activation("exp", jnp.exp, lambda a: a, "a", rounding=_rounding_exp)
 
 ACTIVATIONS = {
-    activation.name: activation
-    for activation in (
-        identity,
-        sigmoid,
-        tanh,
-        relu,
-        leaky_relu,
-        elu,
-        softplus,
-        silu,
-        gelu,
-        gelu_tanh,
-        softmax,
+    sigma.name: sigma
+    for sigma in (
+        *(identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, silu, gelu, gelu_tanh),
+        *(softmax, selu, softsign, hard_sigmoid, hard_tanh, exp),
     )
 }
+"""The built-in activations that need no parameter, by name."""
+
+
+@cache
+def _with_slope(slope: float) -> Activation:
+    return leaky_relu if slope == 0.01 else _leaky_relu_of(slope)
+
+
+@cache
+def _with_alpha(alpha: float) -> Activation:
+    return elu if alpha == 1 else _elu_of(alpha)
+
+
+@cache
+def _with_beta(beta: float) -> Activation:
+    if beta == 1:
+        return silu
+    return Activation(
+        written("swish", beta),
+        partial(_swish, beta),
+        partial(_swish_prime, beta),
+        init="he",
+        rounding=partial(_rounding_swish, beta),
+    )
+
+
+def _leaky_relus(slope: Parameter = 0.01) -> Activation:
+    return _with_slope(positive("a slope for z < 0", slope, below=1))
+
+
+def _elus(alpha: Parameter = 1.0) -> Activation:
+    return _with_alpha(positive("a number α", alpha))
+
+
+def _swishes(beta: Parameter = 1.0) -> Activation:
+    return _with_beta(positive("a number β", beta))
+
+
+FAMILIES = {
+    "leaky_relu": Family(_leaky_relus, "leaky_relu(0.2)"),
+    "elu": Family(_elus, "elu(0.5)"),
+    "swish": Family(_swishes, "swish(1.5)"),
+}
+"""Those that have a parameter."""
+
+
+def activation(name: str) -> Activation:
+    """The built-in activation that a name stands for, with its parameter where it has one.
+
+    leaky_relu(α) is αz for z < 0, with 0 < α < 1, and 0.01 without it; elu(α) is α(eᶻ − 1) there,
+    with α > 0, and 1 without it; swish(β) is z · sigmoid(βz), and silu is swish(1). One text gives
+    one object.
+
+    Args:
+        name: such as "tanh" or "leaky_relu(0.2)".
+
+    Raises:
+        ValueError: there is none of that name, or its parameter does not fit.
+
+    Source: A. Maas et al., ICML 2013 (leaky_relu); D. Clevert et al., ICLR 2016 (elu);
+    P. Ramachandran et al., arXiv:1710.05941 (swish); G. Klambauer et al., NeurIPS 2017 (selu).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from manual_bp.activations import activation
+        >>> activation("leaky_relu(0.2)")(jnp.array([-1.0, 2.0])).tolist()
+        [-0.20000000298023224, 2.0]
+        >>> activation("swish(1)") is activation("silu")
+        True
+    """
+    return found(name, ACTIVATIONS, FAMILIES, what="activation")

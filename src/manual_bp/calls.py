@@ -443,6 +443,16 @@ def _numbers(call: Call, problems: Problems) -> None:
                 f"y: {cost} expects targets from {least} to {greatest}, got from {low:g} to "
                 f"{high:g}{fix}"
             )
+        elif cost.family == "hinge" and (np.abs(targets) != 1).any():
+            problems.value(
+                f"y: {cost} expects the targets -1 and 1, got others from {low:g} to {high:g}; "
+                f"of targets 0 and 1 pass 2 * y - 1"
+            )
+        elif cost.family == "cross_entropy" and high == 0:
+            problems.value(
+                f"y: {cost} expects a class in one row at least, got zeros alone, whose cost "
+                f"and gradients are 0; pass one-hot rows"
+            )
 
 
 def _finite(array: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,9 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from manual_bp.activations import ACTIVATIONS, Activation
-from manual_bp.checks import Problems, jax_dtype, kind, nearest, random_key
-from manual_bp.costs import COSTS, Cost
+from manual_bp.activations import Activation, activation
+from manual_bp.checks import Problems, jax_dtype, kind, random_key
+from manual_bp.costs import Cost
+from manual_bp.costs import cost as built_in_cost
+from manual_bp.families import parsed
+from manual_bp.own import activation_problem, cost_problem
 from manual_bp.text import summary
 
 
@@ -45,8 +48,10 @@ class Network:
 
     Args:
         sizes: n_0, n_1, …, n_L: the width of the input and of each layer.
-        activations: σ of each layer 1…L, by name or as an `Activation`.
-        cost: C, by name or as a `Cost`; the mean over the examples of a batch.
+        activations: σ of each layer 1…L, by name, such as "tanh" or "leaky_relu(0.2)", or as an
+            `Activation` of your own, whose σ′ is held to σ.
+        cost: C, by name, such as "quadratic" or "huber(2)", or as a `Cost` of your own, whose
+            gradient or delta is held to its value; the mean over the examples of a batch.
         l2: adds l2/2 · Σ‖W‖² to C.
         l2_biases: whether the penalty is on the biases too, as weight decay has it in PyTorch.
 
@@ -77,14 +82,14 @@ class Network:
         problems = Problems()
         sizes = _sizes(sizes, problems)
         activations = _activations(activations, problems)
-        cost = _lookup("cost", cost, Cost, COSTS, problems)
+        cost = _lookup("cost", cost, Cost, built_in_cost, problems)
         if sizes and activations and len(activations) != len(sizes) - 1:
             problems.value(
                 f"activations: expected one for each of the {len(sizes) - 1} layers after the "
                 f"input, got {len(activations)}"
             )
         if isinstance(cost, Cost) and activations:
-            _go_together(activations[-1], cost, problems)
+            _go_together(activations[-1], cost, sizes, problems)
         if isinstance(l2, bool) or not isinstance(l2, (int, float, np.floating)):
             problems.type(f"l2: expected a number ≥ 0, got {l2!r}")
         elif not 0 <= l2 < math.inf:
@@ -102,14 +107,14 @@ class Network:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        names = ", ".join(repr(activation.name) for activation in self.activations)
+        names = ", ".join(repr(sigma.name) for sigma in self.activations)
         penalty = f", l2={self.l2!r}" if self.l2 else ""
         penalty += ", l2_biases=True" if self.l2_biases else ""
         return f"Network({self.sizes}, ({names},), {self.cost.name!r}{penalty})"
 
     def __str__(self) -> str:
         sizes = "-".join(map(str, self.sizes))
-        names = [activation.name for activation in self.activations]
+        names = [sigma.name for sigma in self.activations]
         if len(set(names[:-1])) == 1:
             names = [names[0], names[-1]]
         squares = "(‖W‖² + ‖b‖²)" if self.l2_biases else "‖W‖²"
@@ -139,8 +144,9 @@ class Network:
     def init(self, key: Array, dtype: Any = jnp.float32, bias: bool = True) -> tuple[Layer, ...]:
         """Random weights by the standard initialisation for each activation; zero biases.
 
-        Glorot's uniform one, of variance 2/(n_{l-1} + n_l), for identity, sigmoid, tanh and
-        softmax; He's normal one, of variance 2/n_{l-1}, for the ReLU family.
+        He's normal one, of variance 2/n_{l-1}, for the ReLU family; LeCun's normal one, of
+        variance 1/n_{l-1}, for selu; Glorot's uniform one, of variance 2/(n_{l-1} + n_l), for
+        all others.
 
         Args:
             key: a key of `jax.random.key`.
@@ -150,7 +156,8 @@ class Network:
         Returns:
             One `Layer(W, b)`, or `Layer(W, None)`, for each layer 1…L.
 
-        Source: Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV 2015, eq. 10.
+        Source: Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV 2015, eq. 10; Klambauer
+        et al., NeurIPS 2017, sec. 3.
         """
         problems = Problems()
         dtype = jax_dtype("dtype", dtype, problems)
@@ -161,6 +168,7 @@ class Network:
             initializer = {
                 "glorot": jax.nn.initializers.glorot_uniform,
                 "he": jax.nn.initializers.he_normal,
+                "lecun": jax.nn.initializers.lecun_normal,
             }[self.sigma[l].init](in_axis=-1, out_axis=-2)
             W = initializer(key_l, (self.sizes[l], self.sizes[l - 1]), dtype)
             params.append(Layer(W, jnp.zeros(self.sizes[l], dtype) if bias else None))
@@ -189,7 +197,7 @@ def _sizes(sizes: Any, problems: Problems) -> tuple[int, ...]:
 
 
 def _lookup(
-    argument: str, value: Any, type_: type, known: Mapping[str, Any], problems: Problems
+    argument: str, value: Any, type_: type, named: Callable[[str], Any], problems: Problems
 ) -> Any:
     if isinstance(value, type_):
         return value
@@ -197,10 +205,11 @@ def _lookup(
         problems.type(
             f"{argument}: expected a name or a manual_bp.{type_.__name__}, got {kind(value)}"
         )
-    elif value in known:
-        return known[value]
-    else:
-        problems.value(f"{argument}: unknown name {value!r}; {nearest(value, known)}")
+        return None
+    try:
+        return named(value)
+    except ValueError as error:
+        problems.value(f"{argument}: {error}")
     return None
 
 
@@ -212,13 +221,19 @@ def _activations(activations: Any, problems: Problems) -> tuple[Activation, ...]
         )
         return ()
     found = [
-        _lookup(f"activations[{i}]", name, Activation, ACTIVATIONS, problems)
+        _lookup(f"activations[{i}]", name, Activation, activation, problems)
         for i, name in enumerate(activations)
     ]
     if not all(found):
         return ()
-    for i, activation in enumerate(found[:-1]):
-        if activation.name == "softmax":
+    told: set[str] = set()
+    for i, sigma in enumerate(found):
+        problem = activation_problem(sigma)
+        if problem and problem not in told:
+            told.add(problem)
+            problems.value(f"activations[{i}]: {problem}")
+    for i, sigma in enumerate(found[:-1]):
+        if sigma.name == "softmax":
             problems.value(
                 f"activations[{i}]: softmax is for the output layer only: it is not an "
                 f"element-wise function, so a hidden layer cannot have it"
@@ -226,11 +241,34 @@ def _activations(activations: Any, problems: Problems) -> tuple[Activation, ...]
     return tuple(found)
 
 
-def _go_together(output: Activation, cost: Cost, problems: Problems) -> None:
+def _go_together(
+    output: Activation, cost: Cost, sizes: tuple[int, ...], problems: Problems
+) -> None:
     if cost.output not in (None, output.name):
+        own = (
+            "; for rates by another σ give a Cost of your own, of value a − y log a and gradient "
+            "1 − y/a"
+        )
         problems.value(
             f"cost: {cost.name} goes with the output activation {cost.output}, got "
             f"{output.name}; take ({cost.output}, {cost.name}), or (any activation, quadratic)"
+            f"{own if cost.family == 'poisson' else ''}"
+        )
+        return
+    if sizes and output.name == "softmax" and output.built_in and sizes[-1] == 1:
+        problems.value(
+            "sizes, activations: softmax of one output neuron is always 1; take (sigmoid, "
+            "binary_cross_entropy), or two output neurons"
         )
     if cost.gradient is None and cost.delta is None:
         problems.value(f"cost: {cost.name} has neither a gradient ∇ₐC nor a delta; give one")
+        return
+    if cost.family == "cross_entropy":
+        weights = parsed(cost.name).named.get("weights", ())
+        if sizes and weights and len(weights) != sizes[-1]:
+            problems.value(
+                f"cost: expected a class weight for each of the {sizes[-1]} output neurons, got "
+                f"{len(weights)} in {cost.name}"
+            )
+    if sizes and not problems.found and (problem := cost_problem(cost, output, sizes[-1])):
+        problems.value(f"cost: {problem}")

@@ -10,6 +10,7 @@ import sympy
 
 import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
+from manual_bp.families import parsed
 from manual_bp.witnesses.summation import PYTHON_FLOATS, SIGMA, Numbers, node_by_node, summation
 
 # ── Proofs, on symbols ───────────────────────────────────────────────────────────────────────────
@@ -28,8 +29,21 @@ SYMBOLS = Numbers(
     softplus=lambda z: sympy.log(1 + sympy.exp(z)),
     normal_cdf=lambda z: (1 + sympy.erf(z / sympy.sqrt(2))) / 2,
 )
-SMOOTH = ["identity", "sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh"]
-KINKED = ["relu", "leaky_relu", "elu"]
+SMOOTH = [
+    *("identity", "sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh"),
+    *("exp", "swish(1.5)"),
+]
+KINKED = [
+    *("relu", "leaky_relu", "elu"),
+    *("selu", "softsign", "leaky_relu(0.2)", "elu(0.5)"),
+]
+LINEAR = {"hard_sigmoid": (-3, 3), "hard_tanh": (-1, 1)}  # in pieces, and where these end
+
+
+def formulas(name):
+    """σ and σ′ of a name with or without a parameter."""
+    name, numbers, _ = parsed(name)
+    return [lambda z, on, of=of: of(z, on, *numbers) for of in SIGMA[name]]
 
 
 def is_zero(expression):
@@ -114,7 +128,7 @@ def test_the_gradients_are_those_of_any_differentiable_sigma(monkeypatch, sizes,
 @pytest.mark.parametrize("name", SMOOTH)
 def test_sigma_prime_is_the_derivative_of_sigma(name):
     z = sympy.Symbol("z", real=True)
-    value, prime = (of(z, SYMBOLS) for of in SIGMA[name])
+    value, prime = (of(z, SYMBOLS) for of in formulas(name))
     assert is_zero(sympy.diff(value, z) - prime)
 
 
@@ -122,12 +136,28 @@ def test_sigma_prime_is_the_derivative_of_sigma(name):
 @pytest.mark.parametrize("name", KINKED)
 def test_sigma_prime_is_the_derivative_of_sigma_on_each_side_of_a_kink(name, side):
     z = sympy.Symbol("z", **{side: True})
-    value, prime = (of(z, SYMBOLS) for of in SIGMA[name])
+    value, prime = (of(z, SYMBOLS) for of in formulas(name))
     assert is_zero(sympy.diff(value, z) - prime)
 
 
 def test_every_built_in_sigma_is_proved():
-    assert {*SMOOTH, *KINKED} == set(SIGMA) == set(ACTIVATIONS) - {"softmax"}
+    named = [*SMOOTH, *KINKED, *LINEAR]
+    assert {parsed(name).name for name in named} == set(SIGMA)
+    assert set(ACTIVATIONS) - {"softmax"} <= set(named)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_sigma_prime_is_the_slope_of_each_straight_piece(name):
+    # Of a straight line a central difference is exact, and two points of a piece prove it.
+    on = PYTHON_FLOATS._replace(number=Fraction, sum=sum)
+    low, high = map(Fraction, LINEAR[name])
+    sigma, prime = formulas(name)
+    h = Fraction(1, 1000)
+    for z in (low - 7, low - 2 * h, low + 2 * h, Fraction(1, 3), high - 2 * h, high + 2 * h):
+        assert (sigma(z + h, on) - sigma(z - h, on)) / (2 * h) == prime(z, on)
+    for kink in (low, high):
+        assert sigma(kink - h, on) - 2 * sigma(kink, on) + sigma(kink + h, on) != 0
+        assert prime(kink, on) == 0
 
 
 @pytest.mark.parametrize(
@@ -140,7 +170,16 @@ def test_the_gradients_of_a_whole_network_of_each_sigma(hidden, output):
 
 
 @pytest.mark.parametrize(
-    ("output", "cost"), [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
+    ("output", "cost"),
+    [
+        ("softmax", "cross_entropy"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("identity", "mean_squared_error"),
+        ("exp", "poisson"),
+        ("softmax", "cross_entropy(smoothing=0.1)"),
+        ("softmax", "cross_entropy(weights=(1, 2))"),
+        ("softmax", "cross_entropy(smoothing=0.25, weights=(3, 0.5))"),
+    ],
 )
 @pytest.mark.parametrize("m", [1, 2])
 def test_the_gradients_of_each_cost_for_any_targets(output, cost, m):
@@ -220,7 +259,18 @@ def differences(step, other):
 # at most some hundreds (the cost of a gelu network) keep within 2⁻⁵³ · 10⁴.
 ROUNDING = 2.0**-53 * 1e4
 
-CALLS = [(name, "quadratic") for name in ACTIVATIONS] + [
+CALLS = [(name, "quadratic") for name in ACTIVATIONS if name != "exp"]
+CALLS += [(name, "quadratic") for name in ("leaky_relu(0.2)", "elu(0.5)", "swish(1.5)")]
+CALLS += [
+    ("tanh", "mean_squared_error"),
+    ("tanh", "absolute_error"),
+    ("identity", "huber"),
+    ("identity", "huber(2)"),
+    ("identity", "hinge"),
+    ("exp", "poisson"),
+    ("exp", "quadratic"),
+    ("softmax", "cross_entropy(smoothing=0.1)"),
+    ("softmax", "cross_entropy(smoothing=0.1, weights=(3, 0.5))"),
     ("softmax", "cross_entropy"),
     ("sigmoid", "binary_cross_entropy"),
 ]
@@ -231,9 +281,11 @@ CALLS = [(name, "quadratic") for name in ACTIVATIONS] + [
     [(*call, 3) for call in CALLS] + [("relu", "quadratic", None), (*CALLS[-2], None)],
 )
 def test_it_agrees_with_autodiff(name, cost, m):
-    hidden = "tanh" if name == "softmax" else name
+    hidden = "tanh" if name in ("softmax", "exp") else name
     net = mbp.Network((3, 4, 5, 2), (hidden, hidden, name), cost, l2=0.1)
     call = random_call(net, np.random.default_rng(7), m)
+    if cost == "hinge":
+        call = (*call[:2], np.where(call[2] > 0.5, 1.0, -1.0))
     with jax.enable_x64(True):
         truth = mbp.autodiff(net, *call)
         step = summation(net, *call)
@@ -249,11 +301,15 @@ def test_the_derivative_at_a_kink_is_that_of_jax_nn(name, at_zero):
 
 
 @pytest.mark.parametrize("z", [-1e4, -800.0, -40.0, 40.0, 800.0, 1e4])
-@pytest.mark.parametrize("name", SIGMA)
+@pytest.mark.parametrize("name", [*SMOOTH, *KINKED, *LINEAR])
 def test_every_sigma_is_finite_far_out(name, z):
-    value, prime = (of(z, PYTHON_FLOATS) for of in SIGMA[name])
+    if name == "exp" and z > 700:
+        pytest.skip("eᶻ overflows")
+    value, prime = (of(z, PYTHON_FLOATS) for of in formulas(name))
     assert np.isfinite([value, prime]).all()
-    assert abs(prime) <= 1 + 2.0**-52  # so steep where it is straight, but for a rounding
+    # So steep where it is straight, but for a rounding.
+    steepest = value if name == "exp" else 1.0507009873554805 if name == "selu" else 1
+    assert abs(prime) <= steepest * (1 + 2.0**-52)
 
 
 @pytest.mark.parametrize(("name", "cost"), CALLS[-2:])
@@ -328,12 +384,11 @@ def test_a_users_own_delta_is_taken_as_written():
 
 
 def test_a_planted_mistake_is_seen():
-    wrong = mbp.Activation("tanh", jnp.tanh, lambda a: 1 - a, "a")
     right = mbp.Network((3, 4, 2), ("tanh", "identity"), "quadratic")
-    mistaken = mbp.Network((3, 4, 2), (wrong, "identity"), "quadratic")
     call = random_call(right, np.random.default_rng(5))
     with jax.enable_x64(True):
-        subject, witness = mbp.backprop(mistaken, *call), summation(right, *call)
+        witness = summation(right, *call)
+        subject = with_another_sigma_prime(right, *call, lambda a: 1 - a)
     # The output's δ is right; that of the layer with the wrong σ′ is not, nor is what follows.
     off = list(differences(subject.delta, witness.delta))
     assert off[1] < ROUNDING

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from manual_bp.activations import ACTIVATIONS
 from manual_bp.backprop import backprop
 from manual_bp.calls import check_call
 from manual_bp.checks import Problems, float_dtype, whole_number
-from manual_bp.costs import COSTS
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, named_places
 
@@ -167,12 +165,17 @@ def random_case(
         b = signed(n)
         params.append((1.5 * n_prev**-0.5 * signed(n, n_prev), b))
     x, n = signed(m, net.sizes[0]), net.sizes[-1]
-    if net.cost.name == "cross_entropy":
-        y = np.eye(n)[rng.permutation(np.arange(m) % n)]
-    elif net.cost.name == "binary_cross_entropy":
-        y = rng.permutation(np.arange(m * n) % 2).reshape(m, n)
-    else:
-        y = signed(m, n)
+    match net.cost.family:
+        case "cross_entropy":
+            y = np.eye(n)[rng.permutation(np.arange(m) % n)]
+        case "binary_cross_entropy":
+            y = rng.permutation(np.arange(m * n) % 2).reshape(m, n)
+        case "hinge":
+            y = 2 * rng.permutation(np.arange(m * n) % 2).reshape(m, n) - 1
+        case "poisson":
+            y = rng.integers(1, 6, (m, n))
+        case _:
+            y = signed(m, n)
     return case_from(net, params, x, y, dtype=dtype, seed=int(seed))
 
 
@@ -203,9 +206,9 @@ def _check_built_in(net: Network) -> None:
     """An error for a σ or C of one's own, which the files have no name for."""
     problems = Problems()
     for i, sigma in enumerate(net.activations):
-        if ACTIVATIONS.get(sigma.name) is not sigma:
+        if not sigma.built_in:
             problems.value(f"activations[{i}]: expected a built-in one, got {sigma.name!r}")
-    if COSTS.get(net.cost.name) is not net.cost:
+    if not net.cost.built_in:
         problems.value(f"cost: expected a built-in one, got {net.cost.name!r}")
     problems.raise_all()
 

@@ -20,14 +20,15 @@ to compile for a network that is new.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from manual_bp.activations import Activation, softmax
-from manual_bp.costs import Cost, binary_cross_entropy, cross_entropy, quadratic
+from manual_bp.costs import Cost, class_targets
+from manual_bp.families import parsed
 from manual_bp.network import Network, Params
 from manual_bp.rounding.arithmetic import Arithmetic
 
@@ -103,7 +104,8 @@ def cost_bound(
     """C = mean of each example's cost, and the penalty: its rounding, γ of all sums, its input's.
 
     A built-in cost's terms are all ≥ 0, so Σ|terms| is the cost itself; of a user's own that is
-    assumed. Both parts may be a stranger's, so many times ours.
+    assumed. Poisson's have both signs, and `cost_rounding` measures its sums too. Both parts may be
+    a stranger's, so many times ours.
     """
     m, n = y.shape
     inputs = z if net.cost.of == "z" else a
@@ -153,8 +155,11 @@ def output_delta_bound(
     a_of_z, e_a, _ = activation_bound(ar, sigma, z)
     g, through = jax.jvp(lambda a: cost.slope(a, y), (a_of_z,), (e_a,))
     e_g = ar.u * cost_rounding(cost, z.value, a_of_z, y)[1] + jnp.abs(through)
+    if cost.family in ("absolute_error", "hinge"):
+        e_g += _jump(cost, a_of_z, e_a + 2 * ar.u * jnp.abs(a_of_z), y)
     if cost.delta is not None:
-        bound = e_g + ar.gamma(n) * jnp.abs(a_of_z) * _total(y)
+        summed = jnp.zeros_like(y) if cost.family == "poisson" else _total(_targets(cost, y))
+        bound = e_g + ar.gamma(n) * jnp.abs(a_of_z) * summed
     elif sigma is softmax:
         size = jnp.abs(g) + (a_of_z * jnp.abs(g)).sum(axis=-1, keepdims=True)
         inner = (e_a * jnp.abs(g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
@@ -171,6 +176,20 @@ def output_delta_bound(
     return Bounded(truth, bound, _where(own.is_not_of_z, (value, slack), (truth, bound)))
 
 
+def _jump(cost: Cost, a: Array, error: Array, y: Array) -> Array:
+    """How far ∇ₐC goes within a's error, for a cost with kinks: |a − y| at y, hinge's at ya = 1."""
+    here, low, high = (cost.slope(v, y) for v in (a, a - error, a + error))
+    return jnp.maximum(jnp.abs(high - here), jnp.abs(low - here))
+
+
+def _targets(cost: Cost, y: Array) -> Array:
+    """The targets that δᴸ goes by, where a cross-entropy smooths or weighs them."""
+    if cost.family != "cross_entropy":
+        return y
+    given: dict[str, Any] = dict(parsed(cost.name).named)
+    return class_targets(y, **given)
+
+
 def _where(
     chosen: Array | bool, one: tuple[Array, Array], other: tuple[Array, Array]
 ) -> tuple[Array, Array]:
@@ -182,7 +201,8 @@ def _from_own_a(
 ) -> tuple[Array, Array]:
     """BP1 from the subject's own a: some sixteen roundings of each term."""
     m, n = y.shape
-    terms = jnp.abs(a) * _total(y) + jnp.abs(a) + jnp.abs(y)
+    t = _targets(cost, y)
+    terms = jnp.abs(a) * _total(t) + jnp.abs(a) + jnp.abs(t)
     value, size = cost.slope(a, y) / m, terms / m
     if cost.delta is None:
         value = sigma.pull_back(value, z.value, a)
@@ -296,6 +316,10 @@ def derivative_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> tuple[A
     prime = partial(_slope_of, sigma)
     off = ar.u * activation_rounding(sigma, z.value, sigma(z.value))[1]
     off += (1 + jnp.abs(z.value)) * ar.tiny
+    for kink in sigma.kinks:  # on whose other side rounding may put z
+        near = jnp.abs(z.value - kink) <= 16 * ar.u * max(1, abs(kink))
+        low, high = prime(kink + jnp.array([-(2.0**-20), 2.0**-20]))
+        off += jnp.where(near, jnp.abs(high - low), 0)
     return prime(z.value), off + _spread(prime, z)
 
 
@@ -310,7 +334,7 @@ def activation_rounding(sigma: Activation, z: Array, a: Array) -> tuple[Array, A
     if sigma.rounding is not None:
         return sigma.rounding(z, a)
     slope, bend = jax.jvp(partial(_slope_of, sigma), (z,), (z,))
-    e_a = 8 * jnp.maximum(jnp.abs(a), jnp.abs(z * slope))
+    e_a = 8 * jnp.maximum(jnp.maximum(1, jnp.abs(a)), jnp.abs(z * slope))
     return e_a, 8 * jnp.maximum(jnp.maximum(1, jnp.abs(slope)), jnp.abs(bend))
 
 
@@ -320,17 +344,36 @@ def cost_rounding(cost: Cost, z: Array, a: Array, y: Array) -> tuple[Array, Arra
     Sums over the outputs not counted. Of a user's own cost it is assumed that its terms do not
     cancel, and that value and gradient are within 8 units of what their inputs' last place does.
     """
-    if cost is quadratic:
-        return 4 * cost.value(a, y), 2 * jnp.abs(a - y)
-    if cost is cross_entropy:
-        # log aⱼ = zⱼ − max z − log Σ: each difference rounded, and exp passes its error on.
-        top = z.max(axis=-1, keepdims=True)
-        passed_on = (a * (top - z)).sum(axis=-1, keepdims=True) + z.shape[-1]
-        each = 8 + 2 * (jnp.abs(z) + jnp.abs(top)) + passed_on
-        return (jnp.abs(y) * each).sum(axis=-1), 4 * (a * _total(y) + jnp.abs(y))
-    if cost is binary_cross_entropy:
-        each = 8 * (1 + jnp.abs(z))
-        return each.sum(axis=-1), 4 * (a + jnp.abs(y))
+    d = jnp.abs(a - y)
+    match cost.family:
+        case "quadratic":
+            return 4 * cost.value(a, y), 2 * d
+        case "mean_squared_error":
+            return 6 * cost.value(a, y), 8 / y.shape[-1] * d
+        case "absolute_error":
+            return 2 * cost.value(a, y), jnp.ones_like(d)
+        case "huber":  # where it is linear, |a − y| − ½δ is half of |a − y| at least
+            return 8 * cost.value(a, y), 4 * jnp.abs(cost.slope(a, y))
+        case "hinge":
+            size = jnp.abs(y * a)
+            return jnp.where(y * a < 2, 3 * (1 + size), 0).sum(axis=-1), jnp.abs(y)
+        case "cross_entropy":
+            # log aⱼ = zⱼ − max z − log Σ: each difference rounded, and exp passes its error on.
+            top, n, t = z.max(axis=-1, keepdims=True), z.shape[-1], _targets(cost, y)
+            passed_on = (a * (top - z)).sum(axis=-1, keepdims=True) + n
+            each = 8 + 2 * (jnp.abs(z) + jnp.abs(top)) + passed_on
+            of_delta = 4.0
+            if parsed(cost.name).named:  # t is a sum over the classes, smoothed and weighed
+                each += (n + 8) * (top - z + jnp.log(n))
+                of_delta += n + 8
+            return (t * each).sum(axis=-1), of_delta * (a * _total(t) + t)
+        case "binary_cross_entropy":
+            each = 8 * (1 + jnp.abs(z))
+            return each.sum(axis=-1), 4 * (a + jnp.abs(y))
+        case "poisson":  # a and yz, which may cancel in any order of all sums
+            terms = (10 + 3 * jnp.abs(z)) * a + 2 * jnp.abs(y * z)
+            terms += y.size * (a + jnp.abs(y * z))
+            return terms.sum(axis=-1), 4 * (a + jnp.abs(y))
     inputs = z if cost.of == "z" else a
     value, slope = _value_and_slope(cost, inputs, y)
     off = 8 * (jnp.abs(value) + jnp.abs(slope * inputs).sum(axis=-1))

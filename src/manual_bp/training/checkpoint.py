@@ -20,12 +20,13 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as serialized
 
-from manual_bp.activations import ACTIVATIONS, Activation
+from manual_bp.activations import Activation
 from manual_bp.checks import FLOATS, Problems, jax_dtype
-from manual_bp.costs import COSTS, Cost
+from manual_bp.costs import Cost
 from manual_bp.files.atomic import replacing
 from manual_bp.files.npz import DAMAGE
 from manual_bp.network import Layer, Network, Params
+from manual_bp.own import no_function
 from manual_bp.training import version_0_1_0
 from manual_bp.training.history import CURVES, History, SavedState, named
 
@@ -195,17 +196,16 @@ def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
 def _described(net: Network) -> dict[str, Any]:
     return {
         "sizes": list(net.sizes),
-        "activations": [_name(sigma, ACTIVATIONS) for sigma in net.activations],
-        "cost": _name(net.cost, COSTS),
+        "activations": list(map(_name, net.activations)),
+        "cost": _name(net.cost),
         "l2": net.l2,
         "l2_biases": net.l2_biases,
     }
 
 
-def _name(function: Any, known: dict[str, Any]) -> str | dict[str, str]:
+def _name(function: Activation | Cost) -> str | dict[str, str]:
     """A built-in function by its name alone; another so that it is not taken for one of these."""
-    name: str = function.name
-    return name if known.get(name) is function else {"own": name}
+    return function.name if function.built_in else {"own": function.name}
 
 
 def _network(described: dict[str, Any], given: Network | None) -> Network:
@@ -216,7 +216,7 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
         if isinstance(entry, str):
             return entry
         own.append(str(entry["own"]))
-        return kind(own[-1], _no_function, _no_function)
+        return kind(own[-1], no_function, no_function)
 
     try:
         sigmas = [function(entry, Activation) for entry in described["activations"]]
@@ -233,10 +233,6 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
     if given is not None and _described(given) != described:
         raise ValueError(f"expected {given!r}, got {net!r}")
     return given or net
-
-
-def _no_function(*arrays: Any) -> Any:
-    raise TypeError("a file holds the name of this function alone")
 
 
 def _params(

@@ -403,4 +403,4 @@ def _before_nonfinite(
 
 
 def _are_classes(net: Network, y: Array) -> bool:
-    return y.shape[1] > 1 and (net.cost.name == "cross_entropy" or bool(one_hot(y)))
+    return y.shape[1] > 1 and (net.cost.family == "cross_entropy" or bool(one_hot(y)))

@@ -9,8 +9,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from manual_bp.activations import ACTIVATIONS
-from manual_bp.costs import COSTS
+# What that version had built in. Another name is that of a function of one's own.
+SIGMAS = (
+    *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu"),
+    *("softplus", "silu", "gelu", "gelu_tanh", "softmax"),
+)
+COSTS = ("quadratic", "cross_entropy", "binary_cross_entropy")
 
 
 def opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -37,7 +41,7 @@ def _described(network: str) -> dict[str, Any]:
     penalty = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     return {
         "sizes": list(sizes),
-        "activations": [name if name in ACTIVATIONS else {"own": name} for name in activations],
+        "activations": [name if name in SIGMAS else {"own": name} for name in activations],
         "cost": cost if cost in COSTS else {"own": cost},
         "l2": penalty.get("l2", 0.0),
     }

@@ -14,7 +14,8 @@ from scipy.special import ndtr
 from manual_bp.activations import ACTIVATIONS, Activation
 from manual_bp.calls import read_call
 from manual_bp.checks import Problems, whole_number
-from manual_bp.costs import COSTS, Cost
+from manual_bp.costs import Cost
+from manual_bp.families import parsed
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, by_layer
 
@@ -38,8 +39,19 @@ def _softplus(z: np.ndarray) -> np.ndarray:
     return np.where(z.real > 0, z, 0) + np.log1p(np.exp(np.where(z.real > 0, -z, z)))
 
 
-def _elu(z: np.ndarray) -> np.ndarray:
-    return np.where(z.real > 0, z, np.expm1(np.where(z.real > 0, 0, z)))
+def _elu(z: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    return np.where(z.real > 0, z, alpha * np.expm1(np.where(z.real > 0, 0, z)))
+
+
+def _hard(z: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below low, 1 above high, straight between them."""
+    inside = (z - low) / (high - low)
+    return np.where(z.real <= low, 0, np.where(z.real >= high, 1, inside))
+
+
+def _size(z: np.ndarray) -> np.ndarray:
+    """|z|, on each side of 0 an analytic function."""
+    return np.where(z.real >= 0, z, -z)
 
 
 def _gelu_tanh(z: np.ndarray) -> np.ndarray:
@@ -51,43 +63,121 @@ def _log_softmax(z: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-SIGMA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+SIGMA: dict[str, Callable[..., np.ndarray]] = {  # of z, and the parameter in the name
     "identity": lambda z: z,
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
     "relu": lambda z: np.where(z.real > 0, z, 0),
-    "leaky_relu": lambda z: np.where(z.real > 0, z, 0.01 * z),
+    "leaky_relu": lambda z, slope=0.01: np.where(z.real > 0, z, slope * z),
     "elu": _elu,
     "softplus": _softplus,
     "silu": lambda z: z * _sigmoid(z),
     "gelu": lambda z: z * ndtr(z),
     "gelu_tanh": _gelu_tanh,
     "softmax": lambda z: np.exp(_log_softmax(z)),
+    "selu": lambda z: 1.0507009873554805 * _elu(z, 1.6732632423543772),
+    "softsign": lambda z: z / (1 + _size(z)),
+    "hard_sigmoid": lambda z: _hard(z, -3, 3),
+    "hard_tanh": lambda z: 2 * _hard(z, -1, 1) - 1,
+    "exp": np.exp,
+    "swish": lambda z, beta: z * _sigmoid(beta * z),
 }
-KINKED = {"relu", "leaky_relu"}  # elu has none: its slope is 1 on both sides of 0
+
+
+def _kinks(activation: Activation) -> tuple[float, ...]:
+    """Where the slope of a built-in σ jumps."""
+    if not activation.built_in:
+        return ()
+    match parsed(activation.name):
+        case ("relu" | "leaky_relu" | "selu", _, _):
+            return (0.0,)
+        case ("elu", (alpha,), _) if alpha != 1:  # with α = 1 the slope is 1 on both sides
+            return (0.0,)
+        case ("hard_sigmoid", _, _):
+            return (-3.0, 3.0)
+        case ("hard_tanh", _, _):
+            return (-1.0, 1.0)
+    return ()
+
+
+def _bend(activation: Activation, a: np.ndarray) -> np.ndarray:
+    """A bound on |σ″| of a built-in σ, by which its σ′ is rounded too; 1.2 for most."""
+    most: Any = 1.2
+    match parsed(activation.name) if activation.built_in else ("", (), {}):
+        case ("exp", _, _):
+            most = np.maximum(1.2, 2 * a * (1 + abs(np.log(np.maximum(a, 1e-300)))))
+        case ("elu" | "swish", (parameter,), _):
+            most = max(1.2, parameter)
+        case ("selu" | "softsign", _, _):
+            most = 2.0
+    return np.broadcast_to(most, a.shape)
 
 
 def _quadratic(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ((a - y) ** 2).sum(axis=-1) / 2
 
 
-def _cross_entropy(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return -(y * _log_softmax(z)).sum(axis=-1)
+def _cross_entropy(
+    z: np.ndarray,
+    a: np.ndarray,
+    y: np.ndarray,
+    smoothing: float = 0.0,
+    weights: tuple[float, ...] = (),
+) -> np.ndarray:
+    log_a = _log_softmax(z)
+    losses = -log_a * weights if weights else -log_a  # of each class
+    even = losses.mean(axis=-1) * y.sum(axis=-1)
+    return (1 - smoothing) * (y * losses).sum(axis=-1) + smoothing * even
 
 
 def _binary_cross_entropy(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (y * _softplus(-z) + (1 - y) * _softplus(z)).sum(axis=-1)
 
 
-COST = {
+def _mean_squared_error(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return ((a - y) ** 2).mean(axis=-1)
+
+
+def _absolute_error(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return _size(a - y).sum(axis=-1)
+
+
+def _huber(z: np.ndarray, a: np.ndarray, y: np.ndarray, threshold: float = 1.0) -> np.ndarray:
+    size = _size(a - y)
+    near = size.real <= threshold
+    inside = np.where(near, size, 0) ** 2 / 2
+    return np.where(near, inside, threshold * (size - threshold / 2)).sum(axis=-1)
+
+
+def _hinge(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    margin = 1 - y * a
+    return np.where(margin.real > 0, margin, 0).sum(axis=-1)
+
+
+def _poisson(z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (np.exp(z) - y * z).sum(axis=-1)
+
+
+COST: dict[str, Callable[..., np.ndarray]] = {  # of z, a, y, and the parameters in the name
     "quadratic": _quadratic,
     "cross_entropy": _cross_entropy,
     "binary_cross_entropy": _binary_cross_entropy,
+    "mean_squared_error": _mean_squared_error,
+    "absolute_error": _absolute_error,
+    "huber": _huber,
+    "hinge": _hinge,
+    "poisson": _poisson,
 }
 
 
-def _built_in(of: Activation | Cost) -> bool:
-    return (ACTIVATIONS | COSTS).get(of.name) is of
+def _curvature(cost: Cost) -> float:
+    """What a built-in C bends by, in units of the quadratic cost."""
+    match parsed(cost.name) if cost.built_in else ("", (), {}):
+        case ("mean_squared_error", _, _):
+            return 2.0
+        case ("cross_entropy", _, {"weights": weights}):
+            return max(1.0, *weights)
+    return 1.0
 
 
 def _of_user(function: Callable, *arguments: np.ndarray) -> np.ndarray:
@@ -98,14 +188,16 @@ def _of_user(function: Callable, *arguments: np.ndarray) -> np.ndarray:
 
 
 def _sigma(activation: Activation, z: np.ndarray) -> np.ndarray:
-    if _built_in(activation):
-        return SIGMA[activation.name](z)
+    if activation.built_in:
+        name, numbers, _ = parsed(activation.name)
+        return SIGMA[name](z, *numbers)
     return _of_user(activation.sigma, z)
 
 
 def _cost(cost: Cost, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if _built_in(cost):
-        return COST[cost.name](z, a, y)
+    if cost.built_in:
+        name, numbers, named = parsed(cost.name)
+        return COST[name](z, a, y, *numbers, **named)
     return _of_user(cost.value, z if cost.of == "z" else a, y)
 
 
@@ -124,6 +216,7 @@ class _Forward:
         )
         self.z, self.a = {}, {0: np.atleast_2d(numbers(x))}
         self.slope = {}  # |σ′|, itself by moving z
+        self.bend: dict[int, Any] = {}  # |σ″| at most
         self.size = {}  # |W||a| + |b|, which the rounding of z is measured by
         self.z_error, self.a_error = {}, {0: np.zeros_like(self.a[0])}
         for l in net.layers:
@@ -136,33 +229,47 @@ class _Forward:
             moved = self.slope[l] * self.z_error[l]
             if activation is ACTIVATIONS["softmax"]:
                 moved = self.z_error[l].max(axis=-1, keepdims=True) + z.shape[-1] * u
-            exact = _built_in(activation) and activation.name in ("identity", "relu")
+            exact = activation.built_in and activation.name in ("identity", "relu")
             rounded = 0 if exact else 8 * u * (1 + abs(a_next) + abs(z) * self.slope[l])
+            self.bend[l] = _bend(activation, a_next)
             self.a_error[l] = moved + rounded
 
-    def costs(
-        self, l: int, z: np.ndarray, i: np.ndarray
-    ) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-        """C of examples i whose zˡ is `z`; and the z of each layer from l on that has a kink."""
-        at_kinks, L = [], self.net.depth
+    def costs(self, l: int, z: np.ndarray, i: np.ndarray) -> tuple[np.ndarray, list["_Distance"]]:
+        """C of examples i whose zˡ is `z`; and how far all with a kink from l on lies from it."""
+        kinks, L = [], self.net.depth
         for k in range(l, L + 1):
             activation = self.net.sigma[k]
-            if _built_in(activation) and activation.name in KINKED:
-                at_kinks.append((k, z))
+            for kink in _kinks(activation):
+                kinks.append(_Distance(z - kink, self.z[k][i] - kink, self.z_error[k][i]))
             a = _sigma(activation, z)
             if k < L:
                 z = a @ self.W[k + 1].T + self.b[k + 1]
-        return _cost(self.net.cost, z, a, self.y[i]), at_kinks
+        y = self.y[i]
+        if self.net.cost.family == "absolute_error":
+            kinks.append(_Distance(a - y, self.a[L][i] - y, self.a_error[L][i]))
+        if self.net.cost.family == "hinge":
+            error = self.a_error[L][i] * abs(y) + UNIT_ROUNDOFF
+            kinks.append(_Distance(1 - y * a, 1 - y * self.a[L][i], error))
+        return _cost(self.net.cost, z, a, y), kinks
 
     def is_piecewise_analytic(self, l: int) -> bool:
         """Whether all from layer l on is built in, so that a complex step is known to be exact."""
-        return _built_in(self.net.cost) and all(map(_built_in, self.net.activations[l - 1 :]))
+        sigmas = self.net.activations[l - 1 :]
+        return self.net.cost.built_in and all(sigma.built_in for sigma in sigmas)
+
+
+class _Distance(NamedTuple):
+    """From a kink, which is at 0: where the move leads, where it began, and how exact that is."""
+
+    moved: np.ndarray
+    before: np.ndarray
+    error: np.ndarray
 
 
 def _slope(activation: Activation, z: np.ndarray) -> np.ndarray:
     if activation is ACTIVATIONS["softmax"]:
         return np.ones_like(z)
-    if _built_in(activation):
+    if activation.built_in:
         return abs(_sigma(activation, z + 1j * COMPLEX_STEP).imag) / COMPLEX_STEP
     return abs(_sigma(activation, z + STEP) - _sigma(activation, z - STEP)) / (2 * STEP)
 
@@ -196,10 +303,10 @@ def _moved(f: _Forward, l: int, i: np.ndarray, j: np.ndarray, by: np.ndarray) ->
 
 
 def _complex_step(f: _Forward, l: int, i: np.ndarray, j: np.ndarray, push: np.ndarray) -> _Slopes:
-    c, at_kinks = f.costs(l, _moved(f, l, i, j, 1j * COMPLEX_STEP * push), i)
+    c, kinks = f.costs(l, _moved(f, l, i, j, 1j * COMPLEX_STEP * push), i)
     tested = np.ones(len(j), bool)
-    for k, z in at_kinks:
-        at_kink = (abs(z.real) <= f.z_error[k][i]) & (z.imag != 0)
+    for moved, _, error in kinks:
+        at_kink = (abs(moved.real) <= error) & (moved.imag != 0)
         tested &= ~at_kink.any(axis=(1, 2))
     value = c.imag.sum(axis=1) / COMPLEX_STEP / f.m
     return _Slopes(value, tested, 0 * value, 0 * value + COMPLEX_STEP)
@@ -211,10 +318,10 @@ def _central_difference(
     h = STEP / np.maximum(1, abs(push).max(axis=1))
     tested, c = np.ones(len(j), bool), {}
     for t in (1, -1, 2, -2):
-        c[t], at_kinks = f.costs(l, _moved(f, l, i, j, t * h[:, None] * push), i)
-        for k, z in at_kinks:
-            at_kink = (abs(f.z[k][i]) <= f.z_error[k][i]) & (z != f.z[k][i])
-            crossed = np.sign(z) != np.sign(f.z[k][i])
+        c[t], kinks = f.costs(l, _moved(f, l, i, j, t * h[:, None] * push), i)
+        for moved, before, error in kinks:
+            at_kink = (abs(before) <= error) & (moved != before)
+            crossed = np.sign(moved) != np.sign(before)
             tested &= ~(at_kink | crossed).any(axis=(1, 2))
     near = (c[1] - c[-1]).sum(axis=1) / (2 * h) / f.m
     far = (c[2] - c[-2]).sum(axis=1) / (4 * h) / f.m
@@ -228,7 +335,7 @@ class _Errors:
     """Bounds to first order, from absolute sums over every path that leads to C.
 
     A complex step has no truncation: its error is that of the rounded z, carried on, and of some
-    tens of roundings in each layer, C″ and σ″ being of order 1 for what is built in. A central
+    tens of roundings in each layer, C″ and σ″ being bounded for what is built in. A central
     difference has the truncation that halving the step shows (three quarters of the error at the
     larger step, so the whole of `spread` is three times what remains), and C's rounding over h.
     """
@@ -239,7 +346,8 @@ class _Errors:
         i, j = (index.ravel() for index in np.indices(f.z[L].shape))
         at_output = _slopes(f, L, i[:, None], j, np.ones((len(i), 1)))
         self.reach = {L: abs(at_output.value).reshape(f.z[L].shape)}  # of |∂C/∂z|
-        curvature = 2 * (1 + abs(f.a[L]) + abs(f.y)).sum(axis=-1, keepdims=True) / f.m
+        bend = _curvature(f.net.cost) * np.maximum(1, f.bend[L].max(axis=-1, keepdims=True))
+        curvature = 2 * bend * (1 + abs(f.a[L]) + abs(f.y)).sum(axis=-1, keepdims=True) / f.m
         self.delta = {
             L: (len(f.b[L]) + 64) * u * self.reach[L]
             + curvature * (64 * u + f.z_error[L].sum(axis=-1, keepdims=True))
@@ -250,13 +358,13 @@ class _Errors:
             self.reach[l] = back * f.slope[l]
             self.delta[l] = (self.delta[l + 1] @ W + (len(W) + 64) * u * back) * f.slope[
                 l
-            ] + back * (1.2 * f.z_error[l] + 64 * u)
+            ] + back * f.bend[l] * (f.z_error[l] + 64 * u)
 
     def cost(self, l: int) -> np.ndarray:
         """Of C of each example, as rounded from layer l on."""
         f, L = self.f, self.f.net.depth
         c, _ = f.costs(L, f.z[L], np.arange(f.m))
-        size = abs(c) + (f.a[L] ** 2 + f.y**2).sum(axis=-1) + 1
+        size = abs(c) + _curvature(f.net.cost) * ((f.a[L] ** 2 + f.y**2).sum(axis=-1) + 1)
         error = (f.y.shape[1] + 32) * size
         for k in range(l, L + 1):
             error = error + f.m * (f.W[k].shape[1] + 32) * (self.reach[k] * f.size[k]).sum(axis=-1)
@@ -411,7 +519,7 @@ def numerical(
     `Cost`, which may not take complex numbers, (C(t + h) − C(t − h))/2h with h near 10⁻⁵; their
     σ′ and ∇ₐC are never read, and σ is taken to be smooth. t is each W and b, and for δ each z.
 
-    Where a kink of relu or leaky_relu lies within reach of the move, or of float64's rounding of
+    Where a kink of a built-in σ or C lies within reach of the move, or of float64's rounding of
     z, there is no derivative to compare with: that element is masked, and the array that holds it
     a `numpy.ma.MaskedArray`. So are the elements left out of a sample; `dW[l].count()` of its
     `dW[l].size` were tested.

@@ -12,7 +12,8 @@ import numpy as np
 
 from manual_bp.activations import ACTIVATIONS, Activation
 from manual_bp.calls import read_call
-from manual_bp.costs import COSTS, Cost
+from manual_bp.costs import Cost
+from manual_bp.families import parsed
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, by_layer
 
@@ -59,7 +60,7 @@ PYTHON_FLOATS = Numbers(
 
 # ── σ and σ′, of one number z ────────────────────────────────────────────────────────────────────
 
-OfOneNumber = Callable[[Number, Numbers], Number]
+OfOneNumber = Callable[..., Number]  # of z, the kind of number, and the parameters in the name
 
 
 def _gelu_prime(z: Number, on: Numbers) -> Number:
@@ -80,6 +81,28 @@ def _gelu_tanh_prime(z: Number, on: Numbers) -> Number:
     return s + z * twice_u_prime * s * rest
 
 
+def _decimal(digits: int, places: int, on: Numbers) -> Number:
+    """digits / 10^places, rounded as little as the kind of number allows."""
+    return on.number(digits) / on.number(10**places)
+
+
+def _elu_below(z: Number, on: Numbers, alpha: float) -> Number:
+    return on.expm1(z) if alpha == 1 else on.number(alpha) * on.expm1(z)
+
+
+def _selu_lambda(on: Numbers) -> Number:
+    return _decimal(105070098735548049, 17, on)
+
+
+def _selu_alpha(on: Numbers) -> Number:
+    return _decimal(167326324235437728, 17, on)
+
+
+def _softsign_prime(z: Number, on: Numbers) -> Number:
+    one_and_size = 1 + (z if z >= 0 else -z)
+    return 1 / (one_and_size * one_and_size)
+
+
 SIGMA: dict[str, tuple[OfOneNumber, OfOneNumber]] = {
     "identity": (lambda z, on: z, lambda z, on: 1),
     "sigmoid": (lambda z, on: on.sigmoid(z), lambda z, on: on.sigmoid(z) * on.sigmoid(-z)),
@@ -89,12 +112,12 @@ SIGMA: dict[str, tuple[OfOneNumber, OfOneNumber]] = {
     ),
     "relu": (lambda z, on: z if z > 0 else 0 * z, lambda z, on: 1 if z > 0 else 0),
     "leaky_relu": (
-        lambda z, on: z if z >= 0 else z / 100,
-        lambda z, on: 1 if z >= 0 else on.number(1) / 100,
+        lambda z, on, slope=0: z if z >= 0 else on.number(slope) * z if slope else z / 100,
+        lambda z, on, slope=0: 1 if z >= 0 else on.number(slope) if slope else on.number(1) / 100,
     ),
     "elu": (
-        lambda z, on: z if z > 0 else on.expm1(z),
-        lambda z, on: 1 if z > 0 else on.exp(z),
+        lambda z, on, alpha=1: z if z > 0 else _elu_below(z, on, alpha),
+        lambda z, on, alpha=1: 1 if z > 0 else on.number(alpha) * on.exp(z),
     ),
     "softplus": (lambda z, on: on.softplus(z), lambda z, on: on.sigmoid(z)),
     "silu": (
@@ -103,6 +126,30 @@ SIGMA: dict[str, tuple[OfOneNumber, OfOneNumber]] = {
     ),
     "gelu": (lambda z, on: z * on.normal_cdf(z), _gelu_prime),
     "gelu_tanh": (_gelu_tanh, _gelu_tanh_prime),
+    "selu": (
+        lambda z, on: _selu_lambda(on) * (z if z > 0 else _selu_alpha(on) * on.expm1(z)),
+        lambda z, on: _selu_lambda(on) * (1 if z > 0 else _selu_alpha(on) * on.exp(z)),
+    ),
+    "softsign": (lambda z, on: z / (1 + z) if z >= 0 else z / (1 - z), _softsign_prime),
+    "hard_sigmoid": (
+        lambda z, on: 0 * z if z <= -3 else 1 + 0 * z if z >= 3 else (z + 3) / 6,
+        lambda z, on: on.number(1) / 6 if -3 < z < 3 else 0,
+    ),
+    "hard_tanh": (
+        lambda z, on: -1 + 0 * z if z <= -1 else 1 + 0 * z if z >= 1 else z,
+        lambda z, on: 1 if -1 < z < 1 else 0,
+    ),
+    "exp": (lambda z, on: on.exp(z), lambda z, on: on.exp(z)),
+    "swish": (
+        lambda z, on, beta: z * on.sigmoid(on.number(beta) * z),
+        lambda z, on, beta: (
+            on.sigmoid(on.number(beta) * z)
+            + on.number(beta)
+            * z
+            * on.sigmoid(on.number(beta) * z)
+            * on.sigmoid(-on.number(beta) * z)
+        ),
+    ),
 }
 
 
@@ -114,8 +161,10 @@ def _softmax(z: Vector, on: Numbers) -> list[Number]:
 
 def _sigma(activation: Activation) -> tuple[OfOneNumber, OfOneNumber]:
     """σ and σ′ of this module for a built-in activation; a user's own, as the user wrote them."""
-    if ACTIVATIONS.get(activation.name) is activation:
-        return SIGMA[activation.name]
+    if activation.built_in:
+        name, numbers, _ = parsed(activation.name)
+        of_z, prime_of_z = SIGMA[name]
+        return lambda z, on: of_z(z, on, *numbers), lambda z, on: prime_of_z(z, on, *numbers)
 
     def prime(z: Number, on: Numbers) -> float:
         of = z if activation.of == "z" else _of_user(activation.sigma, z)
@@ -135,35 +184,86 @@ def _of_user(function: Any, *arguments: Any) -> Any:
 # ── C and δᴸ, of one example ─────────────────────────────────────────────────────────────────────
 
 
+def _class_targets(cost: Cost, y: Vector, on: Numbers) -> Vector:
+    """wⱼ((1 − ε)yⱼ + ε/n Σₖ yₖ), of the parameters in a cross-entropy's name."""
+    given: Any = parsed(cost.name).named
+    smoothing, weights = on.number(given.get("smoothing", 0)), given.get("weights")
+    if "smoothing" in given:
+        share = smoothing * on.sum(list(y)) / len(y)
+        y = [(1 - smoothing) * y_j + share for y_j in y]
+    if weights is None:
+        return y
+    return [on.number(w_j) * y_j for w_j, y_j in zip(weights, y, strict=True)]
+
+
+def _threshold(cost: Cost) -> float:
+    """δ of huber."""
+    numbers: Any = parsed(cost.name).numbers
+    return numbers[0] if numbers else 1.0
+
+
+def _size(d: Number) -> Number:
+    return d if d >= 0 else -d
+
+
+def _huber(d: Number, threshold: Number) -> Number:
+    size = _size(d)
+    return d * d / 2 if size <= threshold else threshold * (size - threshold / 2)
+
+
 def _example_cost(cost: Cost, z: Vector, a: Vector, y: Vector, on: Numbers) -> Number:
-    if COSTS.get(cost.name) is not cost:
+    if not cost.built_in:
         return _of_user(cost.value, z if cost.of == "z" else a, y)
-    if cost.name == "cross_entropy":
-        shift = on.greatest(z)
-        log_sum = on.log(on.sum([on.exp(z_k - shift) for z_k in z]))
-        return on.sum([-y_j * (z_j - shift - log_sum) for z_j, y_j in zip(z, y, strict=True)])
-    if cost.name == "binary_cross_entropy":
-        return on.sum(
-            [
-                y_j * on.softplus(-z_j) + (1 - y_j) * on.softplus(z_j)
-                for z_j, y_j in zip(z, y, strict=True)
-            ]
-        )
-    return on.sum([(a_j - y_j) * (a_j - y_j) for a_j, y_j in zip(a, y, strict=True)]) / 2
+    zs, pairs = list(zip(z, y, strict=True)), list(zip(a, y, strict=True))
+    match cost.family:
+        case "cross_entropy":
+            shift, t = on.greatest(z), _class_targets(cost, y, on)
+            log_sum = on.log(on.sum([on.exp(z_k - shift) for z_k in z]))
+            return on.sum([-t_j * (z_j - shift - log_sum) for z_j, t_j in zip(z, t, strict=True)])
+        case "binary_cross_entropy":
+            return on.sum(
+                [y_j * on.softplus(-z_j) + (1 - y_j) * on.softplus(z_j) for z_j, y_j in zs]
+            )
+        case "poisson":
+            return on.sum([on.exp(z_j) - y_j * z_j for z_j, y_j in zs])
+        case "absolute_error":
+            return on.sum([_size(a_j - y_j) for a_j, y_j in pairs])
+        case "huber":
+            threshold = on.number(_threshold(cost))
+            return on.sum([_huber(a_j - y_j, threshold) for a_j, y_j in pairs])
+        case "hinge":
+            return on.sum([1 - y_j * a_j if y_j * a_j < 1 else 0 * a_j for a_j, y_j in pairs])
+    squares = on.sum([(a_j - y_j) * (a_j - y_j) for a_j, y_j in pairs])
+    return squares / (len(a) if cost.family == "mean_squared_error" else 2)
 
 
 def _output_delta(net: Network, z: Vector, a: Vector, y: Vector, on: Numbers) -> list[Number]:
     J, cost, activation = range(len(z)), net.cost, net.sigma[net.depth]
-    if COSTS.get(cost.name) is not cost:
+    family = cost.family
+    if not cost.built_in:
         if cost.delta is not None:
             return _of_user(cost.delta, a, y)
         dC = _of_user(cost.gradient, a, y)
-    elif cost.name == "cross_entropy":  # ∂C/∂a_k = −y_k/a_k, whose a_k the Jacobian's cancels
-        return [on.sum([-y[k] * (int(j == k) - a[j]) for k in J]) for j in J]
-    elif cost.name == "binary_cross_entropy":  # −y/a + (1 − y)/(1 − a), times a(1 − a)
+    elif family == "cross_entropy":  # ∂C/∂a_k = −t_k/a_k, whose a_k the Jacobian's cancels
+        t = _class_targets(cost, y, on)
+        return [on.sum([-t[k] * (int(j == k) - a[j]) for k in J]) for j in J]
+    elif family == "binary_cross_entropy":  # −y/a + (1 − y)/(1 − a), times a(1 − a)
         return [(1 - y[j]) * on.sigmoid(z[j]) - y[j] * on.sigmoid(-z[j]) for j in J]
+    elif family == "poisson":  # 1 − y/a, times a
+        return [on.exp(z[j]) - y[j] for j in J]
+    elif family == "absolute_error":
+        dC = [int(a[j] > y[j]) - int(a[j] < y[j]) for j in J]
+    elif family == "huber":
+        most = on.number(_threshold(cost))
+        dC = [
+            a[j] - y[j] if _size(a[j] - y[j]) <= most else most if a[j] > y[j] else -most for j in J
+        ]
+    elif family == "hinge":
+        dC = [-y[j] if y[j] * a[j] < 1 else 0 * y[j] for j in J]
     else:
         dC = [a[j] - y[j] for j in J]
+        if family == "mean_squared_error":
+            dC = [2 * d / len(a) for d in dC]
     if activation is ACTIVATIONS["softmax"]:
         return [on.sum([dC[k] * a[k] * (int(j == k) - a[j]) for k in J]) for j in J]
     _, sigma_prime = _sigma(activation)
