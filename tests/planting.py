@@ -1,5 +1,6 @@
 """Networks that between them have room for every mistake, and a subject of one's own making."""
 
+import copy
 import functools
 
 import jax.numpy as jnp
@@ -93,6 +94,13 @@ def own_mistake(case, kind, l, formula):
     """A record with a mistake that the catalogue does not have: `formula` of the right array."""
     mistake = Mistake("mine", (kind,), "", "", lambda inputs: formula(jnp.asarray(inputs.right)))
     return backprop_with(*case, {at(case[0], kind, l): mistake})
+
+
+def with_sigmas(net, *activations):
+    """The network with functions that it would refuse, such as a σ with another one's σ′."""
+    planted = copy.copy(net)
+    object.__setattr__(planted, "activations", activations)
+    return planted
 
 
 def found(diagnosis):

@@ -341,8 +341,8 @@ def test_users_own_activation_from_z_and_from_a(x64):
     exp = Activation("exp", jnp.exp, lambda a: a, of="a")
     params = ((jnp.array([[2.0]]), jnp.array([0.0])),)
     x, y = jnp.array([1.0]), jnp.array([0.0])
-    for activation, C, delta in ((cube, 32.0, 96.0), (exp, np.exp(4) / 2, np.exp(4))):
-        step = backprop(Network((1, 1), (activation,), "quadratic"), (Layer(*params[0]),), x, y)
+    for sigma, C, delta in ((cube, 32.0, 96.0), (exp, np.exp(4) / 2, np.exp(4))):
+        step = backprop(Network((1, 1), (sigma,), "quadratic"), (Layer(*params[0]),), x, y)
         bound = 8 * unit_roundoff("float64") * 96  # a few operations on numbers below 100
         assert_close(step.cost, jnp.array(C), bound)
         assert_close(step.delta[0], jnp.array([delta]), bound)

@@ -63,13 +63,21 @@ def cube_prime(z):
     return 3 * z**2
 
 
+def distance(a, y):
+    return ((a - y) ** 2).sum(axis=-1)
+
+
+def distance_prime(a, y):
+    return 2 * (a - y)
+
+
 @pytest.mark.parametrize(
     "net",
     [
         *(Network((3, 4, 2), (name, name), "quadratic", 0.1) for name in ELEMENTWISE),
         *(Network((3, 4, 2), ("tanh", output or "tanh"), cost) for output, cost in HEADS),
         Network((3, 4, 2), (Activation("cube", cube, cube_prime), "tanh"), "quadratic"),
-        Network((3, 2), ("tanh",), Cost("own", cube, delta=cube_prime)),
+        Network((3, 2), ("tanh",), Cost("own", distance, gradient=distance_prime)),
     ],
     ids=str,
 )
@@ -113,6 +121,7 @@ def test_init_depends_on_the_key_alone():
 
 
 HE = {"relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh"}
+HE |= {"leaky_relu(0.2)", "elu(0.5)", "swish(1.5)"}
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -120,12 +129,14 @@ def test_init_variance(name):
     n_prev, n = 300, 100
     W = Network((n_prev, n), (name,), "quadratic").init(jax.random.key(0))[0].W
     variance = 2 / n_prev if name in HE else 2 / (n_prev + n)
+    if name == "selu":  # LeCun's, of variance 1/n_prev, is normal too
+        variance = 1 / n_prev
     # A sample's variance has the standard deviation v·√((κ - 1)/N), with kurtosis κ <= 3 for both
     # distributions; its mean has √(v/N). Six of each: one chance in 10⁹.
     W = np.asarray(W, np.float64)
     assert abs(W.var() - variance) < 6 * variance * (2 / W.size) ** 0.5
     assert abs(W.mean()) < 6 * (variance / W.size) ** 0.5
-    if name not in HE:
+    if name not in HE and name != "selu":
         assert np.abs(W).max() <= (6 / (n_prev + n)) ** 0.5 * (1 + 2**-22)  # Glorot's is uniform
 
 

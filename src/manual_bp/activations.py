@@ -90,7 +90,7 @@ def _no_derivative(a: Array) -> Array:
 
 
 def _leaky_relu(slope: float, z: Array) -> Array:
-    # Never −0, so that a tells of a negative z whose slope · z underflows. float16 keeps subnormals.
+    # Never −0, so that a tells of a negative z whose product underflows. float16 keeps subnormals.
     info = jnp.finfo(z.dtype)
     least = info.smallest_subnormal if z.dtype == jnp.float16 else info.tiny
     return jnp.where(z >= 0, z, jnp.minimum(slope * z, -least))

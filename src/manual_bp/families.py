@@ -119,8 +119,8 @@ def found(
     name, numbers, named = parsed(text)
     if name not in families:
         if name not in plain:
-            known = {*plain, *families}
-            raise ValueError(f"unknown name {text[:60]!r}; {nearest(name[:60], sorted(known))}")
+            known = dict.fromkeys([*plain, *families])
+            raise ValueError(f"unknown name {text[:60]!r}; {nearest(name[:60], known)}")
         if numbers or named:
             raise ValueError(f"{text!r}: {what} {name} takes no parameters; write {name!r}")
         return plain[name]

@@ -264,7 +264,7 @@ def _go_together(
         problems.value(f"cost: {cost.name} has neither a gradient ∇ₐC nor a delta; give one")
         return
     if cost.family == "cross_entropy":
-        weights = parsed(cost.name).named.get("weights", ())
+        weights: Any = parsed(cost.name).named.get("weights", ())
         if sizes and weights and len(weights) != sizes[-1]:
             problems.value(
                 f"cost: expected a class weight for each of the {sizes[-1]} output neurons, got "

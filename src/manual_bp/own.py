@@ -184,13 +184,14 @@ def _mismatch(cost: Cost, output: Activation, z: Any, y: Any) -> str | None:
         truth = jax.grad(total)(z if through_sigma else a)
     except Exception:  # whatever it may raise: JAX cannot differentiate it
         return None
-    a, y, got, truth = map(np.asarray, (a, y, got, truth))
-    told = np.isfinite(a) & np.isfinite(got) & np.isfinite(truth) & (a != y)
-    least = min(1.0, np.abs(truth, where=told, out=np.zeros_like(truth)).max())
-    wrong = told & ~_near(got, truth, least)
+    arrays: tuple[Any, ...] = tuple(map(np.asarray, (a, y, got, truth)))
+    a, y, got, right = arrays
+    told = np.isfinite(a) & np.isfinite(got) & np.isfinite(right) & (a != y)
+    least = min(1.0, np.abs(right, where=told, out=np.zeros_like(right)).max())
+    wrong = told & ~_near(got, right, least)
     if not wrong.any():
         return None
-    a_i, y_i, got_i, right_i = _nearest_to_one(wrong, np.asarray(z), (a, y, got, truth))
+    a_i, y_i, got_i, right_i = _nearest_to_one(wrong, np.asarray(z), arrays)
     of = f"its value of σ(z), with σ = {output}" if through_sigma else "its value"
     return (
         f"the {what} of your {cost.name!r} is not the derivative of {of}: at a = {a_i:.4g}, "

@@ -22,6 +22,7 @@ from planting import (
     plant,
     right,
     square,
+    with_sigmas,
 )
 
 NOTHING = mbp.Backprop()
@@ -335,10 +336,9 @@ def test_a_wrong_derivative_of_ones_own_activation_is_found(of, output):
         "z": replace(own, sigma_prime=lambda z: 3 * z**2 + 1),
         "a": replace(own, sigma_prime=lambda a: 1 - a * a),
     }[of]
-    nets = [
-        mbp.Network((3, 5, 2), ("tanh", s) if output else (s, "tanh"), "quadratic")
-        for s in (own, good)
-    ]
+    right = mbp.Network((3, 5, 2), ("tanh", good) if output else (good, "tanh"), "quadratic")
+    wrong = with_sigmas(right, *(own if s is good else s for s in right.activations))
+    nets = [wrong, right]
     case = random_case(nets[0], 7, 1, "float32")
     place = ("BP1", 2) if output else ("BP2", 1)
     for judge in (

@@ -52,7 +52,7 @@ def test_the_json_is_what_its_schema_says(written):
     jsonschema.validate(document, SCHEMA)
     assert document["network"]["sizes"] == list(case.net.sizes)
     for change in (
-        {"version": 2},
+        {"version": 3},
         {"seed": -1},
         {"more": 0},
         {"values": document["hex"]},
@@ -125,8 +125,39 @@ def test_the_binary_has_the_order_of_the_docs(written):
     assert not numbers
 
 
+MORE = mbp.Network(
+    (4, 5, 3), ("leaky_relu(0.2)", "softmax"), "cross_entropy(smoothing=0.1)", 0.1, True
+)
+
+
+def test_version_2_says_what_version_1_has_no_word_for(tmp_path):
+    for net, bias, cost in (
+        (MORE, True, [1, 0.1]),
+        (
+            mbp.Network((4, 5, 3), ("tanh", "softmax"), "cross_entropy(weights=(1, 2, 3))"),
+            False,
+            [4, 0, 1, 2, 3],
+        ),
+        (mbp.Network((4, 3, 3), ("swish(2)", "tanh"), "huber(0.5)"), False, [1, 0.5]),
+        (mbp.Network((4, 3, 3), ("tanh", "tanh"), "quadratic"), False, [0]),
+    ):
+        case = random_case(net, bias=bias, seed=1)
+        write(tmp_path, case)
+        again = read_golden(tmp_path)
+        assert (again.net, again.biases) == (net, [bias] * 2)
+        jsonschema.validate(json.loads((tmp_path / "golden.json").read_text()), SCHEMA)
+        numbers = np.frombuffer((tmp_path / "golden.bin").read_bytes()).tolist()
+        sigma = 0.2 if net is MORE else 2 if "swish" in str(net) else 0
+        header = [float(net.l2_biases), bias, bias, sigma, 0, *cost]
+        assert numbers[0] == case.version == 2
+        assert numbers[10 : 10 + len(header)] == header
+        assert numbers[10 + len(header) :][: case.x.size] == case.x.ravel().tolist()
+        diagnosis = mbp.check(net, case.params, case.x, case.y, case.record)
+        assert diagnosis.ok, str(diagnosis)
+
+
 def test_every_built_in_name_has_a_code_and_keeps_it():
-    for codes, known in ((SIGMA_CODES, ACTIVATIONS), (COST_CODES, COSTS)):
+    for codes, known in ((SIGMA_CODES, [*ACTIVATIONS, "swish"]), (COST_CODES, COSTS)):
         assert codes == tuple(known)
         text = ", ".join(f"{i} {name}" for i, name in enumerate(codes))
         assert text in DOCS.replace("\n", " ")

@@ -14,6 +14,7 @@ from manual_bp.training import fit as fit_module
 from manual_bp.training.fit import epochs, fit
 from manual_bp.training.history import CURVES, SavedState, named
 from manual_bp.verdicts import compare as agreement
+from planting import with_sigmas
 from training_case import KEY, NET, OPTIMIZERS, M, batches, case, run, same
 
 
@@ -339,7 +340,8 @@ def test_verifying_changes_no_number(monkeypatch, every):
 
 def test_a_planted_mistake_stops_training():
     wrong = mbp.Activation("wrong", jnp.tanh, lambda z: 1 - jnp.tanh(z))  # for 1 − tanh²
-    net = mbp.Network((3, 5, 4), (wrong, "softmax"), "cross_entropy")
+    net = mbp.Network((3, 5, 4), ("tanh", "softmax"), "cross_entropy")
+    net = with_sigmas(net, wrong, net.activations[1])
     params, x, y = case(net=net)
     settings = {"epochs": 1, "batch_size": 7, "key": KEY, "learning_rate": 0.1}
     fit(net, params, x, y, **settings)  # unnoticed without

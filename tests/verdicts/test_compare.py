@@ -21,6 +21,7 @@ from manual_bp import (
 from manual_bp.diagnosis.mistakes import Mistake
 from manual_bp.diagnosis.planting import backprop_with
 from manual_bp.record import Place, places
+from planting import with_sigmas
 
 M = 7
 NET = Network((3, 5, 4, 2), ("tanh", "silu", "softmax"), "cross_entropy", l2=0.1)
@@ -142,7 +143,7 @@ def scaled_at(net, case, place, of):
     """
     mistake = Mistake("scaled", (place.kind,), "", "", lambda g: g.right * np.float32(1.25))
     if of == "z":
-        net = Network(net.sizes, tuple(map(of_z, net.activations)), net.cost, net.l2)
+        net = with_sigmas(net, *map(of_z, net.activations))
     wrong = backprop_with(net, *case, {place: mistake})
     if of == "z" and (place.quantity, place.layer) == ("a", net.depth):
         right = backprop_with(net, *case, {})

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jsonschema
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_notes_that_say_the_same_are_told_once():
 
 
 def test_html_is_a_table_of_the_rows_and_escapes_names(agreements):
-    script = Activation("<script>&", lambda z: z, lambda z: z)
+    script = Activation("<script>&", lambda z: z, jnp.ones_like)
     named = agreement_of(
         row(verdict="disagrees", wrong=1), network=str(Network((2, 1), (script,), "quadratic"))
     )

@@ -12,6 +12,7 @@ import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
 from manual_bp.families import parsed
 from manual_bp.witnesses.summation import PYTHON_FLOATS, SIGMA, Numbers, node_by_node, summation
+from planting import with_sigmas
 
 # ── Proofs, on symbols ───────────────────────────────────────────────────────────────────────────
 
@@ -388,7 +389,8 @@ def test_a_planted_mistake_is_seen():
     call = random_call(right, np.random.default_rng(5))
     with jax.enable_x64(True):
         witness = summation(right, *call)
-        subject = with_another_sigma_prime(right, *call, lambda a: 1 - a)
+        wrong = mbp.Activation("tanh", jnp.tanh, lambda a: 1 - a, "a")
+        subject = mbp.backprop(with_sigmas(right, wrong, right.activations[1]), *call)
     # The output's δ is right; that of the layer with the wrong σ′ is not, nor is what follows.
     off = list(differences(subject.delta, witness.delta))
     assert off[1] < ROUNDING

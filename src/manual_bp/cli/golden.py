@@ -37,7 +37,8 @@ def golden(
     """
     net = (network or GoldenNetwork()).network()
     with DeviceOptions(device="cpu").in_force(dtype):  # where float64 is float64
-        case = random_case(net, batch=batch, dtype=dtype, seed=seed)
+        bias = not (network and network.no_bias)
+        case = random_case(net, batch=batch, dtype=dtype, seed=seed, bias=bias)
     paths = write(out, case)
     say = terminal.say_unless(quiet)
     say(f"{case.net}, {len(case.x)} examples, inputs in {case.dtype}, seed {case.seed}")

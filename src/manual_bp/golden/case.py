@@ -1,6 +1,7 @@
 """A case: a network, its inputs, and every number of its backward pass."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from itertools import count, pairwise
 from typing import Any, NamedTuple
@@ -11,10 +12,11 @@ import numpy as np
 from manual_bp.backprop import backprop
 from manual_bp.calls import check_call
 from manual_bp.checks import Problems, float_dtype, whole_number
+from manual_bp.families import parsed
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, named_places
 
-FORMAT, VERSION = "manual_bp.golden", 1
+FORMAT, VERSIONS = "manual_bp.golden", (1, 2)
 FILES = ("golden.bin", "golden.npz", "golden.json")
 
 MAX_VALUES = 2**18
@@ -45,12 +47,24 @@ class Golden(NamedTuple):
     dtype: str
     seed: int | None = None
 
+    @property
+    def biases(self) -> list[bool]:
+        """Which layers have biases."""
+        return [b is not None for _, b in self.params]
+
+    @property
+    def version(self) -> int:
+        """Of the files: 2 for what version 1 has no word for."""
+        texts = [sigma.name for sigma in self.net.activations] + [self.net.cost.name]
+        plain = not any(parsed(text).has_parameters for text in texts)
+        return 1 if plain and all(self.biases) and not self.net.l2_biases else 2
+
     def values(self) -> dict[str, Numbers]:
         """Every array by its name, in float64, in the order of the files: inputs, then results."""
-        inputs = self.x, self.y, *(array for layer in self.params for array in layer)
-        results = map(self.record.at, named_places(self.net).values())
-        arrays = (np.asarray(array, np.float64) for array in (*inputs, *results))
-        return dict(zip(shapes(self.net, len(self.x)), arrays, strict=True))
+        given = (array for layer in self.params for array in layer if array is not None)
+        results = map(self.record.at, named_places(self.net, self.params).values())
+        arrays = (np.asarray(array, np.float64) for array in (self.x, self.y, *given, *results))
+        return dict(zip(shapes(self.net, len(self.x), self.biases), arrays, strict=True))
 
     def rounded(self) -> dict[str, Numbers]:
         """Those arrays, each rounded to `dtype`."""
@@ -86,7 +100,7 @@ def case_from(
 
     Args:
         net: the network, of built-in activations and cost.
-        params: a (W, b) for each layer, W (n_l, n_{l-1}) and b (n_l,).
+        params: a (W, b) for each layer, W (n_l, n_{l-1}) and b (n_l,) or None.
         x: (m, n_0), one example a row.
         y: (m, n_L).
         dtype: float16, bfloat16, float32 or float64.
@@ -127,7 +141,12 @@ def case_from(
 
 
 def random_case(
-    net: Network, *, batch: int | None = None, dtype: str = "float32", seed: int = 0
+    net: Network,
+    *,
+    batch: int | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+    bias: bool = True,
 ) -> Golden:
     """A random case in which no number is zero by accident, biases included.
 
@@ -139,6 +158,7 @@ def random_case(
             no axis can be taken for another.
         dtype: as `case_from` takes it.
         seed: a whole number ≥ 0.
+        bias: False for layers without biases.
 
     Example:
         >>> import manual_bp as mbp
@@ -163,7 +183,7 @@ def random_case(
     params = []
     for n_prev, n in pairwise(net.sizes):
         b = signed(n)
-        params.append((1.5 * n_prev**-0.5 * signed(n, n_prev), b))
+        params.append((1.5 * n_prev**-0.5 * signed(n, n_prev), b if bias else None))
     x, n = signed(m, net.sizes[0]), net.sizes[-1]
     match net.cost.family:
         case "cross_entropy":
@@ -179,18 +199,23 @@ def random_case(
     return case_from(net, params, x, y, dtype=dtype, seed=int(seed))
 
 
-def shapes(net: Network, m: int) -> dict[str, Shape]:
+def shapes(net: Network, m: int, biases: Sequence[bool] | None = None) -> dict[str, Shape]:
     """Every array by its name, in the order of the files, with our shape of it."""
     n = net.sizes
     found: dict[str, Shape] = {"x": (m, n[0]), "y": (m, n[-1])}
+    params = [Layer(None, has or None) for has in biases or [True] * net.depth]
     for l in net.layers:
-        found |= {f"W{l}": (n[l], n[l - 1]), f"b{l}": (n[l],)}
-    return found | {name: place.shape(net, m) for name, place in named_places(net).items()}
+        found[f"W{l}"] = n[l], n[l - 1]
+        if params[l - 1].b is not None:
+            found[f"b{l}"] = (n[l],)
+    results = named_places(net, params).items()
+    return found | {name: place.shape(net, m) for name, place in results}
 
 
 def _inputs(params: Params, x: Any, y: Any, dtype: str) -> tuple[tuple[Layer, ...], Any, Any]:
     to = partial(_rounded, dtype=dtype)
-    return tuple(Layer(to(W), to(b)) for W, b in params), to(x), to(y)
+    layers = tuple(Layer(to(W), None if b is None else to(b)) for W, b in params)
+    return layers, to(x), to(y)
 
 
 def _rounded(array: Any, dtype: str) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 
 from manual_bp.checks import FLOATS, nearest
 from manual_bp.files.npz import Npz
-from manual_bp.golden.case import FORMAT, MAX_VALUES, VERSION, Golden, Numbers, Shape, shapes
+from manual_bp.golden.case import FORMAT, MAX_VALUES, VERSIONS, Golden, Numbers, Shape, shapes
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop, named_places
 from manual_bp.subjects.convention import Convention
@@ -31,10 +31,16 @@ MAX_BYTES = 2**25
 
 _MAX_ITEMS = 2**22  # commas and brackets of a JSON file: what its lists take in memory
 _MAX_MEMBER = 16 * MAX_VALUES + 2**16  # bytes of an array in a .npz, its header with it
-_NETWORK = ("sizes", "activations", "cost", "l2")
+_NETWORK: dict[int, tuple[str, ...]] = {
+    1: ("sizes", "activations", "cost", "l2"),
+    2: ("sizes", "activations", "cost", "l2", "l2_biases", "biases"),
+}
 _VALUES = ("values", "hex", "rounded", "rounded_hex")
 _DOCUMENT = ("format", "version", "network", "dtype", "seed", *_VALUES)
-_DESCRIPTION = ("format", "version", "sizes", "activations", "cost_name", "l2", "dtype", "seed")
+_DESCRIPTION = (
+    *("format", "version", "sizes", "activations", "cost_name", "l2", "dtype", "seed"),
+    *("l2_biases", "biases"),
+)
 _HEX = re.compile(r"[+-]?0[xX](?=\.?[0-9a-fA-F])[0-9a-fA-F]*\.?[0-9a-fA-F]*([pP][+-]?[0-9]+)?")
 
 _OVERFLOW = "find where it overflows, or leave the array out"
@@ -55,17 +61,21 @@ def read_golden(folder: str | os.PathLike[str]) -> Golden:
     document = _load_json(path)
     if not isinstance(document, dict):
         refuse("", "an object", _found(document))
-    for entry, wanted in (("format", FORMAT), ("version", VERSION)):
-        if document.get(entry) != wanted:
-            refuse(entry, f"{wanted!r}", _shown(document.get(entry, "none")))
+    for entry, wanted in (("format", (FORMAT,)), ("version", VERSIONS)):
+        if document.get(entry) not in wanted or isinstance(document[entry], bool):
+            refuse(entry, " or ".join(map(repr, wanted)), _shown(document.get(entry, "none")))
     network: Any = document.get("network")
-    for entry, found, keys in (("", document, _DOCUMENT), ("network", network, _NETWORK)):
+    of_network = _NETWORK[int(document["version"])]
+    for entry, found, keys in (("", document, _DOCUMENT), ("network", network, of_network)):
         if not isinstance(found, dict) or set(found) != set(keys):
             refuse(entry, f"the keys {', '.join(keys)}", _found(found))
 
     sizes, dtype, seed, values = network["sizes"], *map(document.get, ("dtype", "seed", "values"))
     if not isinstance(sizes, list) or not all(map(_is_whole, sizes)):
         refuse("network.sizes", "a list of whole numbers", reprlib.repr(sizes))
+    biases = network.pop("biases", [True] * (len(sizes) - 1))
+    if not isinstance(biases, list) or [*map(type, biases)] != [bool] * (len(sizes) - 1):
+        refuse("network.biases", "true or false for each layer", reprlib.repr(biases))
     try:
         net = Network(**network | {"sizes": [int(n) for n in sizes]})
     except (TypeError, ValueError) as error:
@@ -77,13 +87,13 @@ def read_golden(folder: str | os.PathLike[str]) -> Golden:
 
     if not isinstance(values, dict) or len(values) < len(sizes):
         refuse("values", f"every array of {net.depth} layers", _found(values))
-    known = shapes(net, len(values["x"]) if isinstance(values.get("x"), list) else 0)
+    known = shapes(net, len(values["x"]) if isinstance(values.get("x"), list) else 0, biases)
     if set(values) != set(known):
         refuse("values", f"the arrays {_listed(known)}", _found(values))
     arrays: dict[str, Any] = {
         name: _from_json(path, name, values[name], [shape]) for name, shape in known.items()
     }
-    params = tuple(Layer(arrays[f"W{l}"], arrays[f"b{l}"]) for l in net.layers)
+    params = tuple(Layer(arrays[f"W{l}"], arrays.get(f"b{l}")) for l in net.layers)
     record, seed = _record(net, arrays), None if seed is None else int(seed)
     try:
         golden = Golden(net, params, arrays["x"], arrays["y"], record, "float64", seed)
@@ -127,7 +137,8 @@ def read_record(
         >>> read_record("mine.json", case).dW[0].tolist()
         [[-1.5, -4.5]]
     """
-    path, inputs, results = Path(path), golden.values(), named_places(golden.net)
+    path, inputs = Path(path), golden.values()
+    results = named_places(golden.net, golden.params)
     match path.suffix.lower():
         case ".npz":
             arrays = _read_npz(path, golden)
@@ -155,7 +166,7 @@ def read_record(
 
 def _read_npz(path: Path, golden: Golden) -> dict[str, Numbers]:
     _check_file(path)
-    known = shapes(golden.net, len(golden.x))
+    known = shapes(golden.net, len(golden.x), golden.biases)
     own = {*_DESCRIPTION, *(f"{name}_{golden.dtype}" for name in known)}  # of golden.npz itself
     arrays = {}
     with Npz(str(path)) as archive:
@@ -182,7 +193,7 @@ def _read_json(path: Path, golden: Golden) -> dict[str, Numbers]:
     if not isinstance(document, dict):
         fix = 'write {"z1": [[...], ...], ...}'
         _refuse(path, "", "an object of arrays by name", _found(document), fix)
-    known = shapes(golden.net, len(golden.x))
+    known = shapes(golden.net, len(golden.x), golden.biases)
     _check_names(path, document, known)
     return {
         name: _from_json(path, name, value, _allowed(name, known[name]))
@@ -191,8 +202,14 @@ def _read_json(path: Path, golden: Golden) -> dict[str, Numbers]:
 
 
 def _read_bin(path: Path, golden: Golden, convention: Convention) -> dict[str, Numbers]:
-    content, places = _content(path), named_places(golden.net)
+    content, places = _content(path), named_places(golden.net, golden.params)
     known = {name: place.shape(golden.net, len(golden.x)) for name, place in places.items()}
+    if convention.bias != "separate":
+        for l, has in enumerate(golden.biases, start=1):
+            if has:
+                n, n_prev = known[f"dW{l}"]
+                known[f"dW{l}"] = n, n_prev + 1
+                del known[f"db{l}"]
     if len(content) != (size := 8 * sum(map(math.prod, known.values()))):
         expected = f"{size:,} bytes: {_listed(known)} as float64"
         fix = "write every result and nothing else, in the order of golden.bin"
@@ -289,7 +306,11 @@ def _allowed(name: str, shape: Shape) -> list[Shape]:
     if len(shape) == 1:
         return [shape, (*shape, 1), (1, *shape)]
     one_example = [shape[1:]] if shape[0] == 1 and "W" not in name else []
-    return list(dict.fromkeys([shape, shape[::-1], *one_example]))
+    found = [shape, shape[::-1], *one_example]
+    if name not in ("x", "y"):  # a column, or a row, for the biases
+        folded = (shape[0], shape[1] + 1)
+        found += [folded, folded[::-1]]
+    return list(dict.fromkeys(found))
 
 
 def _record(net: Network, arrays: dict[str, Numbers]) -> Backprop:

@@ -11,15 +11,20 @@ from typing import IO, Any
 
 import numpy as np
 
+from manual_bp.families import parsed
 from manual_bp.files.atomic import replacing
-from manual_bp.golden.case import FILES, FORMAT, VERSION, Golden
+from manual_bp.golden.case import FILES, FORMAT, Golden
 
 # In golden.bin a name is its place in these, which only ever grow at their ends.
 SIGMA_CODES = (
     *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu"),
     *("softplus", "silu", "gelu", "gelu_tanh", "softmax"),
+    *("selu", "softsign", "hard_sigmoid", "hard_tanh", "exp", "swish"),
 )
-COST_CODES = ("quadratic", "cross_entropy", "binary_cross_entropy")
+COST_CODES = (
+    *("quadratic", "cross_entropy", "binary_cross_entropy"),
+    *("mean_squared_error", "absolute_error", "huber", "hinge", "poisson"),
+)
 
 
 def write(folder: str | os.PathLike[str], golden: Golden) -> list[Path]:
@@ -54,11 +59,20 @@ def write(folder: str | os.PathLike[str], golden: Golden) -> list[Path]:
 
 
 def _write_bin(file: IO[bytes], golden: Golden) -> None:
-    net = golden.net
-    sigmas = [SIGMA_CODES.index(sigma.name) for sigma in net.activations]
-    cost = COST_CODES.index(net.cost.name)
-    header = np.array([VERSION, net.depth, len(golden.x), cost, net.l2, *net.sizes, *sigmas])
-    for array in (header, *golden.values().values()):
+    net, cost = golden.net, parsed(golden.net.cost.name)
+    sigmas = [parsed(sigma.name) for sigma in net.activations]
+    codes = [SIGMA_CODES.index(sigma.name) for sigma in sigmas]
+    of_cost = COST_CODES.index(cost.name)
+    header: list[Any] = [golden.version, net.depth, len(golden.x), of_cost, net.l2]
+    header += [*net.sizes, *codes]
+    if golden.version == 2:
+        more = np.hstack([*cost.numbers, *cost.named.values(), []])
+        if cost.name == "cross_entropy" and "smoothing" not in cost.named:
+            more = np.hstack([0, more])  # the smoothing stands before the weights
+        header += [net.l2_biases, *golden.biases]
+        header += [sigma.numbers[0] if sigma.numbers else 0 for sigma in sigmas]
+        header += [len(more), *more]
+    for array in (np.array(header, float), *golden.values().values()):
         file.write(array.astype("<f8").tobytes())
 
 
@@ -68,17 +82,25 @@ def _write_npz(file: IO[bytes], golden: Golden) -> None:
     stored = np.dtype("float32" if dtype == "bfloat16" else dtype)
     arrays: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": golden.version,
         "sizes": net.sizes,
         "activations": [sigma.name for sigma in net.activations],
         "cost_name": net.cost.name,
         "l2": net.l2,
         "dtype": dtype,
         "seed": -1 if golden.seed is None else golden.seed,
+        **_more(golden),
         **golden.values(),
         **{f"{name}_{dtype}": array.astype(stored) for name, array in golden.rounded().items()},
     }
     np.savez(file, **arrays)
+
+
+def _more(golden: Golden) -> dict[str, Any]:
+    """What version 2 says of a network beyond version 1."""
+    if golden.version == 1:
+        return {}
+    return {"l2_biases": golden.net.l2_biases, "biases": golden.biases}
 
 
 def _write_json(file: IO[bytes], golden: Golden) -> None:
@@ -88,10 +110,11 @@ def _write_json(file: IO[bytes], golden: Golden) -> None:
         "activations": [sigma.name for sigma in net.activations],
         "cost": net.cost.name,
         "l2": net.l2,
+        **_more(golden),
     }
     head = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": golden.version,
         "network": network,
         "dtype": golden.dtype,
         "seed": golden.seed,

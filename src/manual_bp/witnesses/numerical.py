@@ -175,7 +175,7 @@ def _curvature(cost: Cost) -> float:
     match parsed(cost.name) if cost.built_in else ("", (), {}):
         case ("mean_squared_error", _, _):
             return 2.0
-        case ("cross_entropy", _, {"weights": weights}):
+        case ("cross_entropy", _, {"weights": tuple(weights)}):
             return max(1.0, *weights)
     return 1.0
 
