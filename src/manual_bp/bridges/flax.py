@@ -185,6 +185,7 @@ def linen_model_of(net: Network, params: Params) -> tuple[Any, dict[str, Any]]:
 
 def _parts(model: Any, layers: Any, problems: Problems) -> list[Part]:
     code = True
+    steps: Sequence[Dense | Sigma]
     if isinstance(model, nnx.Module):
         code = type(model) not in (nnx.Sequential, nnx.Linear)
         steps = list(_of_nnx("model", (), model, problems))
@@ -273,7 +274,7 @@ def _of_linen(
         yield _sigma(where, module)
 
 
-def _of_variables(variables: Any, layers: Any, problems: Problems) -> list[Dense | Sigma]:
+def _of_variables(variables: Any, layers: Any, problems: Problems) -> Sequence[Dense | Sigma]:
     """The Dense layers among linen's parameters, in the order of their numbers."""
     params = _params(variables, problems)
     found = list(_dense_in((), params, problems))
