@@ -63,7 +63,7 @@ def test_one_linear_layer():
     model = nn.Linear(3, 2)
     net, params = pytorch.network_of(model, "quadratic", l2=0.5)
     assert net == mbp.Network((3, 2), ("identity",), "quadratic", 0.5)
-    assert (params[0].W == model.weight.detach().numpy()).all()
+    assert (model.weight.detach().numpy() == params[0].W).all()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -87,7 +87,7 @@ def test_what_was_read_stays_when_the_model_trains_on():
     before = params[0].W.copy(), gradients.dW[0].copy()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     model(torch.ones(4, 3)).sum().backward()
-    assert (params[0].W == before[0]).all()
+    assert (before[0] == params[0].W).all()
     assert (gradients.dW[0] == before[1]).all()
 
 
@@ -110,7 +110,6 @@ def test_without_biases():
 
 
 def test_gradients_without_biases_are_right():
-    bridged.needs_layers_without_biases()
     net = bridged.network("logits")
     params, x, y = bridged.case(net, dtype="float32")
     params = bridged.without_bias(params, 2)
@@ -132,7 +131,8 @@ def test_gradients_that_are_handed_in():
     want = pytorch.gradients_of(model)
     for gradients in (listed, by_name):
         got = pytorch.gradients_of(model, gradients)
-        assert all(jax.tree.map(np.array_equal, tuple(got), tuple(want)))
+        pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
 
 
 def test_a_layer_that_is_frozen_has_no_gradient():
@@ -170,7 +170,10 @@ def test_activations_that_are_recognised(module, name):
 
 
 def test_an_activation_that_the_caller_names():
-    mish = mbp.Activation("mish", lambda z: z * jnp.tanh(jax.nn.softplus(z)), jnp.ones_like)
+    def sigma(z):
+        return z * jnp.tanh(jax.nn.softplus(z))
+
+    mish = mbp.Activation("mish", sigma, jax.grad(lambda z: sigma(z).sum()))
     model = nn.Sequential(nn.Linear(3, 4), nn.Mish(), nn.Linear(4, 2))
     with pytest.raises(ValueError, match=r"^model\[1\]: Mish\(\) is no activation that is recogn"):
         pytorch.network_of(model, "cross_entropy")
@@ -241,7 +244,7 @@ class Scaled(nn.Linear):
             r"log_softmax, which goes with the cost cross_entropy alone",
         ),
         (
-            lambda: nn.Sequential(nn.Linear(3, 2, dtype=torch.complex64)),
+            lambda: nn.Sequential(nn.Linear(3, 2, bias=False, dtype=torch.complex64)),
             r"^model\[0\]\.weight: expected one of float16, .*, got complex64",
         ),
         (lambda: "model", r"^model: expected a torch\.nn\.Sequential, got str"),
@@ -276,7 +279,7 @@ def test_no_gradients():
     model = nn.Sequential(nn.Linear(3, 2))
     with pytest.raises(ValueError, match=r"got none; call loss\.backward\(\) first"):
         pytorch.gradients_of(model)
-    with pytest.raises(ValueError, match="each of the 2 parameters 0.weight, 0.bias, got 1"):
+    with pytest.raises(ValueError, match=r"each of the 2 parameters 0.weight, 0.bias, got 1"):
         pytorch.gradients_of(model, [torch.ones(2, 3)])
 
 

@@ -182,6 +182,17 @@ def sigmoid(z, c):
     return c(1) / (c(1) + np.exp(-z))
 
 
+LAMBDA, ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def below(z, c):
+    return np.minimum(z, c(0))
+
+
+def exp_of(z, c):
+    return np.exp(below(z, c))
+
+
 def gelu_u(z, c):
     return c((2 / np.pi) ** 0.5) * (z + c(0.044715) * z * z * z)
 
@@ -274,6 +285,54 @@ ROUTES = {
                     * (c(1) + c(3 * 0.044715) * square(within_nine(z, c)))
                 )
                 * c(0.5)
+            ),
+        ],
+    ),
+    "leaky_relu(0.2)": (
+        [lambda z, c: np.maximum(z, c(0.2) * z), lambda z, c: np.where(z > 0, z, z / c(5))],
+        [lambda z, a, c: np.where(z >= 0, c(1), c(0.2))],
+    ),
+    "elu(0.5)": (
+        [lambda z, c: np.where(z > 0, z, c(0.5) * (np.exp(np.minimum(z, c(0))) - c(1)))],
+        [
+            lambda z, a, c: np.where(z > 0, c(1), a + c(0.5)),
+            lambda z, a, c: np.where(z > 0, c(1), c(0.5) * np.exp(np.minimum(z, c(0)))),
+        ],
+    ),
+    "selu": (
+        [
+            lambda z, c: c(LAMBDA) * np.where(z > 0, z, c(ALPHA) * (exp_of(z, c) - c(1))),
+            lambda z, c: np.where(z > 0, c(LAMBDA) * z, c(LAMBDA * ALPHA) * np.expm1(below(z, c))),
+        ],
+        [
+            lambda z, a, c: np.where(z > 0, c(LAMBDA), a + c(LAMBDA * ALPHA)),
+            lambda z, a, c: c(LAMBDA) * np.where(z > 0, c(1), c(ALPHA) * exp_of(z, c)),
+        ],
+    ),
+    "softsign": (
+        [lambda z, c: z / (c(1) + np.abs(z))],
+        [
+            lambda z, a, c: c(1) / square(c(1) + np.abs(z)),
+            lambda z, a, c: square(c(1) - np.abs(a)),
+        ],
+    ),
+    "hard_sigmoid": (
+        [
+            lambda z, c: np.minimum(np.maximum(z + c(3), c(0)), c(6)) / c(6),
+            lambda z, c: np.minimum(np.maximum(z / c(6) + c(0.5), c(0)), c(1)),
+        ],
+        [lambda z, a, c: np.where((z > -3) & (z < 3), c(1) / c(6), c(0))],
+    ),
+    "hard_tanh": (
+        [lambda z, c: np.minimum(np.maximum(z, c(-1)), c(1))],
+        [lambda z, a, c: np.where((z > -1) & (z < 1), c(1), c(0))],
+    ),
+    "exp": ([lambda z, c: np.exp(z)], [lambda z, a, c: a, lambda z, a, c: np.exp(z)]),
+    "swish(1.5)": (
+        [lambda z, c: z * sigmoid(c(1.5) * z, c), lambda z, c: z / (c(1) + np.exp(c(-1.5) * z))],
+        [
+            lambda z, a, c: (
+                sigmoid(c(1.5) * z, c) * (c(1) + c(1.5) * z * (c(1) - sigmoid(c(1.5) * z, c)))
             ),
         ],
     ),

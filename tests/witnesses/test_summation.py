@@ -55,7 +55,9 @@ def is_zero(expression):
     symbol. If the rational function that remains is zero for all values of those symbols, then
     it is for the values that they stand for.
     """
-    expression = sympy.sympify(expression).rewrite(sympy.exp)
+    expression = sympy.sympify(expression)
+    if expression.has(sympy.Function):  # powers alone would become exponentials of logarithms
+        expression = expression.rewrite(sympy.exp)
     while functions := [f for f in expression.atoms(sympy.Function) if not has_functions(f)]:
         names, powers = {}, []  # powers: of one base, each exp and its exponent
         for f in functions:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from manual_bp.activations import Activation
+from manual_bp.activations import Activation, softmax
 from manual_bp.bridges import chain
 from manual_bp.bridges.chain import Dense, Part, Sigma
 from manual_bp.bridges.functions import function_of, name_of
@@ -124,7 +124,8 @@ def model_of(net: Network, params: Params) -> Any:
     functions = [None if sigma is None else function_of(sigma) for sigma, _, _ in layers]
     biased = [b is not None for _, _, b in layers]
     hidden = set(list(zip(net.sizes[1:], net.activations, biased, strict=True))[:-1])
-    if len(hidden) > 1:
+    # An MLP has activations that are element-wise alone.
+    if len(hidden) > 1 or layers[-1][0] is softmax:
         steps: list[Any] = []
         for linear, function in zip(linears, functions, strict=True):
             steps += [linear] if function is None else [linear, eqx.nn.Lambda(function)]
