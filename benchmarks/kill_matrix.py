@@ -45,12 +45,6 @@ Planted = dict[Place, Mistake]
 Random = np.random.Generator
 
 
-def network(random: Random, sizes: Sequence[int], ends: tuple[str, str], l2: Any) -> mbp.Network:
-    """Hidden layers of any σ, one of several penalties."""
-    hidden = [str(random.choice(HIDDEN)) for _ in sizes[2:]]
-    return mbp.Network(sizes, (*hidden, ends[0]), ends[1], float(random.choice(l2)))
-
-
 def numbers(net: mbp.Network, m: int, dtype: str, random: Random, scale: float) -> Any:
     """Parameters with biases that are not zero, inputs and targets."""
     cast, params = partial(jnp.asarray, dtype=dtype), []
@@ -72,8 +66,9 @@ def small_case(seed: int, index: int, dtype: str) -> Case:
     depth, width = 1 + index % 5, int(random.integers(3, 9))
     widths = ([width, width, int(random.integers(2, 12))] for _ in range(depth + 1))
     *sizes, last = [int(random.choice(three)) for three in widths]
-    ends = OUTPUTS[index % len(OUTPUTS)]
-    net = network(random, (*sizes, max(last, 2)), ends, [0.0, 0.05, 0.2])
+    output, cost = OUTPUTS[index % len(OUTPUTS)]
+    sigmas = (*(str(random.choice(HIDDEN)) for _ in range(depth - 1)), output)
+    net = mbp.Network((*sizes, max(last, 2)), sigmas, cost, float(random.choice([0.0, 0.05, 0.2])))
     m = int(random.choice([1, width, width, 5, 16]))
     params, x, y = numbers(net, m, dtype, random, 1.0)
     if net.cost.of == "z":
@@ -113,9 +108,9 @@ def caught(case: Case, wrong: mbp.Backprop, planted: Planted, index: int) -> Ite
         outcomes["check"] = named(mbp.check(*case, wrong).findings, planted)
     for by, checker in CHECKERS.items() if dtype == "float32" else ():
         outcomes[by] = "missed" if passes(checker, case, wrong, planted) else "found"
+    where = f"{mistake.name} at {place.kind}, layer {place.layer}"
     for by, what in outcomes.items():
         fine = what in FINE or (by == "bfloat16" and what != "agrees")
-        where = f"{mistake.name} at {place.kind}, layer {place.layer}"
         note = "" if fine else f"{where}: {what} in {dtype}, network {index}"
         yield Figure("mistake", mistake.name, peer=by, what=what, note=note)
 
@@ -190,36 +185,35 @@ def plant_pairs(seed: int, index: int) -> Iterator[Figure]:
             yield Figure("right", PAIRS, peer="float32", what=outcome)
 
 
-def right_one(what: str, by: str, where: str, wrong: Sequence[Any]) -> Figure:
-    """Right code, in which nothing must be found."""
-    outcome, note = ("rejected", f"{where}: {wrong}") if wrong else ("accepted", "")
-    return Figure("right", what, peer=by, what=outcome, note=note)
-
-
 def declare_conventions(seed: int, index: int) -> Iterator[Figure]:
     """Right code in every layout and scale, declared."""
     case = small_case(seed, index, "float32")
-    record, what = mbp.backprop(*case), "right code in a declared convention"
+    record = mbp.backprop(*case)
+    row = Figure("right", "right code in a declared convention", peer="check", what="accepted")
     for convention in every_convention():
         theirs = convention.from_ours(*case[:3], record)
-        found = mbp.check(*case, theirs, convention=convention).findings
-        yield right_one(what, "check", f"{convention}, network {index}", found)
+        findings = mbp.check(*case, theirs, convention=convention).findings
+        note = f"{convention}, network {index}: {findings}"
+        yield row._replace(what="rejected", note=note) if findings else row
 
 
 def judge_right_ones(seed: int, index: int, draws: int) -> Iterator[Figure]:
     """One shape of network, many draws of its numbers."""
     jax.clear_caches()  # the programs of the shape before would fill the memory
     random = np.random.default_rng((seed, index, 2))
-    sizes = [int(2 ** random.uniform(0, 10)) for _ in range(int(random.integers(1, 13)) + 1)]
-    ends = OUTPUTS[int(random.integers(len(OUTPUTS)))]
-    net = network(random, sizes, ends, [0.0, 1e-3, 0.1])
+    depth = int(random.integers(1, 13))
+    sizes = [int(2 ** random.uniform(0, 10)) for _ in range(depth + 1)]
+    output, cost = OUTPUTS[int(random.integers(len(OUTPUTS)))]
+    sigmas = (*(str(random.choice(HIDDEN)) for _ in range(depth - 1)), output)
+    net = mbp.Network(sizes, sigmas, cost, float(random.choice([0.0, 1e-3, 0.1])))
     m, dtype = int(2 ** random.uniform(0, 8)), DTYPES[index % 3]
     for _ in range(draws):
         scale = 10 ** random.uniform(-3, 3)
         agreement = mbp.compare(net, *numbers(net, m, dtype, random, scale))
-        where, wrong = f"{net}, {m} examples, scale {scale:.2g}", agreement.disagreements
-        yield (row := right_one("right networks", dtype, where, wrong))
-        yield row._replace(peer=WORST, what=WORST, median=agreement.worst.bound_ratio, note="")
+        wrong, row = agreement.disagreements, Figure("right", "right networks")
+        note = f"{net} rejected: {m} examples, {dtype}, scale {scale:.2g}: {wrong}" if wrong else ""
+        yield row._replace(peer=dtype, what="rejected" if wrong else "accepted", note=note)
+        yield row._replace(peer=WORST, what=WORST, median=agreement.worst.bound_ratio)
 
 
 def everything(seed: int, indices: range, dtypes: Iterable[str], right: int) -> Iterator[Figure]:
