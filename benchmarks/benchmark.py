@@ -14,25 +14,26 @@ import os
 import platform
 import re
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any, NamedTuple
+from timeit import timeit
+from typing import Any
 
 import jax
 
 import manual_bp as mbp
 import table
-from command import Earlier, check_targets, run
+from manual_bp.cli.main import new_app, run_app
 from manual_bp.cli.options import DeviceOptions, Dtype, Positive
-from peers import epoch_peers, gradient_functions, product, step_peers
-from peers.peer import Peer
-from picture import check, draw
-from table import BYTES, CEILING, OVER, STEPS, TIME, UPPER_HALF, WHOLE, Figure, select
-from targets import held
-from timing import exponent, ratio, spread, turns
-from works import Scale, Setup, Work, full_scale, quick_scale
+from manual_bp.cli.terminal import check_target
+from peers import Peer, epoch_peers, gradient_functions, product, step_peers
+from picture import ENDINGS, draw
+from table import BYTES, CEILING, OVER, STEPS, TIME, Figure, Files, Rows, select
+from timing import Times, exponent, ratio, spread, turns
+from works import Work, Works, full_scale, held, quick_scale
 
 SECTIONS = ("ceiling", "step", "epoch", "memory", "trust", "growth")
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "torch", "manual_bp")
@@ -40,128 +41,108 @@ FORMAT = "manual_bp.benchmark 2"
 READING = "A ratio: median over the rounds [10th 90th percentile]; under 1, by hand is ahead."
 
 
-class Bench(NamedTuple):
-    """What every section needs to know, and the sections: their rows, network by network."""
+@dataclass
+class Bench:
+    """The sections, each a method of its name that measures one of its works."""
 
-    scale: Scale
-    dtype: str
-    seed: int
+    works: Works
     seconds: float
+    least: int  # rounds
+    block: float  # seconds of one peer's turn
+    n: int = 0  # of the square product, which the ceiling finds for the steps
 
-    def measure(self, sections: Sequence[str]) -> Iterator[list[Figure]]:
-        """The rows of these sections."""
-        n = 0
-        if "ceiling" in sections or "step" in sections:
-            yield (products := self.products())
-            n = products[-1].size or n
-        if "step" in sections:
-            yield from (self.step(work, n) for work in self.scale.step)
-        for section in ("epoch", "memory", "trust", "growth"):
-            if section in sections:
-                yield from map(getattr(self, section), getattr(self.scale, section))
+    def measure(self, sections: Sequence[str]) -> Iterator[Rows]:
+        for section in SECTIONS:
+            if section in sections or (section == "ceiling" and "step" in sections):
+                yield from map(getattr(self, section), self.works[section])
 
-    def setup(self, work: Work, steps: int = 1) -> Setup:
-        """What all peers of one comparison share."""
-        return Setup(work, steps, self.dtype, seed=self.seed)
+    def turns(self, *peers: Peer) -> Times:
+        runs = {peer.name: peer.run for peer in peers}
+        return turns(runs, seconds=self.seconds, least=self.least, block=self.block)
 
-    def turns(self, *peers: Peer) -> dict[str, list[float]]:
-        """Seconds per call of each."""
-        runs, block, least = {p.name: p.run for p in peers}, self.scale.block, self.scale.least
-        return turns(runs, seconds=self.seconds, block=block, least=least)
+    def compared(self, section: str, work: Work, peers: list[Peer], *ceiling: Peer) -> Rows:
+        """Each peer's time, by hand's over it, and how much of the ceiling it reaches."""
+        times, rows = self.turns(*peers, *ceiling), []
+        for peer in peers:
+            peer.params()  # raises where they are not finite
+            its = times[peer.name]
+            row = work.figure(section, peer.name, rounds=len(its))
+            rows.append(row._replace(unit="s", **spread(its)))
+            if peer.name != "by hand":
+                rows.append(row._replace(what=OVER, **ratio(times["by hand"], its)))
+            for square in ceiling:
+                share = ratio(times[square.name], its, work.operations / (2 * self.n**3))
+                rows.append(row._replace(what=CEILING, **share))
+        return rows
 
-    def products(self) -> list[Figure]:
+    def ceiling(self, works: list[Work]) -> Rows:
         """Square products of several sizes; the fastest is the ceiling."""
-        sizes = {str(n): n for n in self.scale.products}
-        times = self.turns(*(product(n, self.dtype, name) for name, n in sizes.items()))
-        row = Figure("ceiling", "square products", peer="product", what="rate", unit="flop/s")
-        rows = [
-            row.of(ratio([2 * n**3] * len(times[k]), times[k]), size=n) for k, n in sizes.items()
-        ]
+        times = self.turns(*(product(work.batch, work.dtype, str(work.batch)) for work in works))
+        rows = []
+        for work, its in zip(works, times.values(), strict=True):
+            rate = ratio([2 * work.batch**3] * len(its), its)
+            rows.append(work.figure("ceiling", "product", what="rate", unit="flop/s", **rate))
         # The least size that gets as far is the one that takes turns with the steps.
         best = max(row.median for row in rows)
-        return [*rows, next(r for r in rows if r.median >= 0.97 * best)._replace(what="rate taken")]
+        taken = next(row for row in rows if row.median >= 0.97 * best)
+        self.n = taken.size or 0
+        return [*rows, taken._replace(what="rate taken")]
 
-    def step(self, work: Work, n: int) -> list[Figure]:
+    def step(self, work: Work) -> Rows:
         """All peers' steps on one network, with the square product among them."""
-        peers = step_peers(self.setup(work), checkpoints=work.name == "16x256")
-        memory = select(self.memory(work, "step"), what=BYTES)
-        times = self.turns(*peers, product(n, self.dtype))
-        share, row = work.operations / (2 * n**3), work_row("step", work, what=CEILING)
-        reached = ((p.name, ratio(times["product"], times[p.name], share)) for p in peers)
-        return [
-            *compared("step", work, peers, times),
-            *(found for found in memory if found.peer in times),
-            *(row.of(share, peer=name) for name, share in reached),
-        ]
+        peers = step_peers(work, checkpoints=work.name == "16x256")
+        rows = self.compared("step", work, peers, product(self.n, work.dtype))
+        return rows + temporaries("step", work, [peer.name for peer in peers])
 
-    def epoch(self, work: Work) -> list[Figure]:
+    def epoch(self, work: Work) -> Rows:
         """All peers' epochs over the same batches, which lie ready; shuffling is not in it."""
-        steps = int(min(1000, max(2, self.scale.epoch_operations // work.operations)))
-        peers = epoch_peers(self.setup(work, steps))
-        return compared("epoch", work, peers, self.turns(*peers), steps)
+        return self.compared("epoch", work, epoch_peers(work))
 
-    def memory(self, work: Work, section: str = "memory") -> list[Figure]:
-        """Peak temporaries of cost and gradients, where the compiler tells; nothing is run."""
-        params = jax.eval_shape(lambda: work.net.init(jax.random.key(0), self.dtype))
-        x, y = (jax.ShapeDtypeStruct((work.batch, work.sizes[i]), self.dtype) for i in (0, -1))
-        sizes = {}
-        for name, value_and_grad in gradient_functions(work).items():
-            memory = jax.jit(value_and_grad).lower(params, x, y).compile().memory_analysis()
-            sizes[name] = memory.temp_size_in_bytes if memory else 0
-        row, mine = work_row(section, work, what=BYTES, unit="B"), sizes["by hand"]
-        rows = [row._replace(peer=name, median=size) for name, size in sizes.items() if size]
-        over = row._replace(what=OVER, unit="")
-        return rows + [over._replace(peer=r.peer, median=mine / r.median) for r in rows[1:] if mine]
+    def memory(self, work: Work) -> Rows:
+        """Peak temporaries, and by hand's over each."""
+        rows = temporaries("memory", work)
+        mine = sum(row.median for row in select(rows, peer="by hand"))
+        over = [row._replace(what=OVER, median=mine / row.median, unit="") for row in rows[1:]]
+        return rows + over if mine else rows
 
-    def trust(self, work: Work) -> list[Figure]:
+    def trust(self, work: Work) -> Rows:
         """What it costs to compare one step with autodiff, once compiled and the first time."""
-        setup = self.setup(work)
-        params, (x, y) = setup.params, (array[0] for array in setup.batches)
-        check = lambda _: mbp.compare(work.net, params, x, y).raise_if_disagrees()  # noqa: E731
-        compare = Peer("compare", check, ())
-        start = time.perf_counter()
-        compare.run(1)
-        first = time.perf_counter() - start
-        times = self.turns(step_peers(setup)[0], compare)
-        row = work_row("trust", work, peer="compare", rounds=len(times["compare"]))
+
+        def check(params: Any, x: Any, y: Any) -> tuple[Any]:
+            mbp.compare(work.net, params, x, y).raise_if_disagrees()
+            return (params,)
+
+        compare = Peer("compare", check, work.params, list(zip(*work.batches, strict=True)))
+        first = timeit(partial(compare.run, 1), number=1)
+        times = self.turns(step_peers(work)[0], compare)
+        row = work.figure("trust", "compare", rounds=len(times["compare"]))
         return [
-            row.of(spread(times["compare"]), unit="s"),
-            row._replace(what="first time", median=first, unit="s"),
-            row.of(ratio(times["compare"], times["by hand"]), what=STEPS),
+            row._replace(unit="s", **spread(times["compare"])),
+            row._replace(unit="s", what="first time", median=first),
+            row._replace(what=STEPS, **ratio(times["compare"], times["by hand"])),
         ]
 
-    def growth(self, works: dict[int, Work]) -> list[Figure]:
+    def growth(self, works: list[Work]) -> Rows:
         """Seconds a step along one axis, and the exponents of the whole and of its upper half."""
-        short = self._replace(seconds=self.seconds / 8, scale=self.scale._replace(least=3))
-        rows: list[Figure] = []
-        for size, work in works.items():
-            peers = step_peers(self.setup(work))[:2]
-            rows += compared("growth", work, peers, short.turns(*peers), size)
-        seconds = [row.median for row in select(rows, peer="by hand", what=TIME)]
-        half = len(works) // 2 if len(works) > 3 else 0
-        for what, start in ((WHOLE, 0), (UPPER_HALF, half)):
-            fit = exponent(list(works)[start:], seconds[start:])
-            rows.append(Figure("growth", rows[0].network, what=what, median=fit))
+        short = replace(self, seconds=self.seconds / 8, least=3)
+        rows = [row for w in works for row in short.compared("growth", w, step_peers(w)[:2])]
+        ours = [(row.size, row.median) for row in select(rows, peer="by hand", what=TIME)]
+        upper = ours[len(ours) // 2 :] if len(ours) > 3 else ours
+        for what, part in ((table.WHOLE, ours), (table.UPPER_HALF, upper)):
+            fit = exponent(*zip(*part, strict=True))
+            rows.append(Figure("growth", works[0].name, what=what, median=fit))
         return rows
 
 
-def work_row(section: str, work: Work, **fields: Any) -> Figure:
-    """A row that waits for its figure."""
-    return Figure(section, work.name, work.sigma, work.batch)._replace(**fields)
-
-
-def compared(
-    section: str, work: Work, peers: list[Peer], times: dict[str, list[float]], size: int = 0
-) -> list[Figure]:
-    """Each peer's time, and by hand's over it."""
+def temporaries(section: str, work: Work, peers: Sequence[str] = ()) -> Rows:
+    """Peak bytes in cost and gradients, where the compiler tells; nothing is run."""
+    batch = jax.eval_shape(lambda: (work.params, *(array[0] for array in work.batches)))
     rows = []
-    for peer in peers:
-        peer.params()  # raises where they are not finite
-        its = times[peer.name]
-        row = work_row(section, work, size=size or None, peer=peer.name, rounds=len(its))
-        rows.append(row.of(spread(its), unit="s"))
-        if peer.name != "by hand":
-            rows.append(row.of(ratio(times["by hand"], its), what=OVER))
+    for name, value_and_grad in gradient_functions(work).items():
+        told = jax.jit(value_and_grad).lower(*batch).compile().memory_analysis()
+        if told and told.temp_size_in_bytes and name in (peers or [name]):
+            size = told.temp_size_in_bytes
+            rows.append(work.figure(section, name, what=BYTES, median=size, unit="B"))
     return rows
 
 
@@ -180,18 +161,20 @@ def machine(device: jax.Device) -> dict[str, Any]:
     }
 
 
+app = new_app("benchmark")
+
+
+@app.default
 def main(
     *,
     only: str = ",".join(SECTIONS),
     quick: bool = False,
     seconds: Positive = 10,
     dtype: Dtype = "float32",
-    device: DeviceOptions | None = None,
     seed: int = 0,
-    json: Path | None = None,
-    markdown: Path | None = None,
     picture: Path | None = None,
-    earlier: Earlier = None,
+    files: Files | None = None,
+    device: DeviceOptions | None = None,
 ) -> None:
     """Measure time and memory beside autodiff, optax, PyTorch and NumPy: ten minutes.
 
@@ -200,48 +183,42 @@ def main(
         quick: small sizes, few rounds, no targets
         seconds: for the rounds of each comparison
         dtype: of all arrays
-        device: where to run, and how precise matrix products are
         seed: of weights and data
-        json: write all figures
-        markdown: write their tables
         picture: draw ratios and growth, as PNG, PDF or SVG
-        earlier: measure nothing: take the JSON of an earlier run
     """
-    sections, device = only.split(","), device or DeviceOptions()
+    sections, files, device = only.split(","), files or Files(), device or DeviceOptions()
     if unknown := [name for name in sections if name not in SECTIONS]:
         raise ValueError(f"--only: expected some of {','.join(SECTIONS)}, got {unknown[0]!r}")
-    check_targets(json=json, markdown=markdown, picture=picture)
-    if picture:
-        check(picture)
+    check_target("--picture", picture)
+    if picture and picture.suffix not in ENDINGS.split(", "):
+        raise ValueError(f"--picture: expected a file name that ends in {ENDINGS}, got {picture}")
     with device.in_force(dtype) as on:
-        on_cpu, rows = on.platform == "cpu", []
-        bench = Bench(quick_scale() if quick else full_scale(on_cpu), dtype, seed, seconds)
-        blocks = bench._replace(seconds=0.2 if quick else seconds).measure(sections)
-        settings: dict[str, Any] = {"quick": quick, "seconds": seconds, "dtype": dtype}
-        settings |= {"seed": seed, "precision": device.precision}
-        about: dict[str, Any] = {"format": FORMAT, "machine": machine(on), "settings": settings}
-        if earlier:
-            about, told = table.read(earlier, FORMAT)
-            blocks = iter([told])
-        at, used = (
-            ", ".join(f"{name} {value}" for name, value in about[of].items())
-            for of in ("machine", "settings")
-        )
-        print(at, used, READING, sep="\n")
+        about: dict[str, Any] = {"format": FORMAT, "machine": machine(on)}
+        about["settings"] = {"quick": quick, "seconds": seconds, "dtype": dtype, "seed": seed}
+        about["settings"]["precision"] = device.precision
+        on_cpu = on.platform == "cpu"
+        works = quick_scale() if quick else full_scale(on_cpu)
+        fit = partial(Work._replace, dtype=dtype, seed=seed)
+        works = jax.tree.map(fit, works, is_leaf=lambda part: isinstance(part, Work))
+        bench = Bench(works, 0.2, 3, 0.003) if quick else Bench(works, seconds, 15, 0.03)
+        blocks: Iterable[Rows] = bench.measure(sections)
+        if files.earlier:
+            about, *blocks = table.read(files.earlier, FORMAT)
+        parts = (about["machine"], about["settings"])
+        told = [*(", ".join(f"{k} {v}" for k, v in part.items()) for part in parts), READING]
+        print(*told, sep="\n")
+        rows: Rows = []
         for block in blocks:
-            rows += block if quick or earlier else [held(row, on_cpu) for row in block]
-            table.show(table.tables(block, by_network=True))
-    table.show(table.targets(rows))
-    if json:
-        table.write(json, about, rows)
+            rows += block if quick or files.earlier else [held(row, on_cpu) for row in block]
+            print(table.markdown(table.tables(block, by_network=True)), end="", flush=True)
+    print(table.markdown(table.targets(rows)), end="")
     if picture:
         draw(rows, f"{about['machine']['device']}, {about['machine']['cores']} cores", picture)
-    if markdown:
-        head = ["# Time and memory", at, used, READING]
-        if picture:
-            head.append(f"![Ratios and growth]({os.path.relpath(picture, markdown.parent)})")
-        table.write_page(markdown, head, table.tables(rows) | table.targets(rows))
+        beside = files.markdown.parent if files.markdown else "."
+        told.append(f"![Ratios and growth]({os.path.relpath(picture, beside)})")
+    page = ["# Time and memory", *told]
+    files.write(about, rows, page, table.tables(rows) | table.targets(rows))
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_app(app))

@@ -1,13 +1,16 @@
 """One flat row a figure: how rows are written, read, found, and set in tables."""
 
-import json
+import json as js
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from cyclopts import Parameter
+
+from manual_bp.cli.terminal import check_target
 from manual_bp.files.atomic import replacing
 from manual_bp.text import table
-from timing import Spread
 
 TIME, OVER, CEILING, STEPS = "time", "by hand over it", "of the ceiling", "in steps"
 BYTES, WHOLE, UPPER_HALF = "temporaries", "exponent", "exponent of the upper half"
@@ -17,6 +20,7 @@ UNITS = {
     "flop/s": ((1e9, "Gflop/s"), (1e12, "Tflop/s")),
 }
 Cells = dict[tuple[str, str], str]  # by line and column
+Tables = dict[str, Cells]  # by title
 
 
 class Figure(NamedTuple):
@@ -38,10 +42,6 @@ class Figure(NamedTuple):
     rounds: int | None = None
     note: str = ""
 
-    def of(self, spread: Spread, **fields: Any) -> "Figure":
-        """The row with its figure."""
-        return self._replace(**spread._asdict(), **fields)
-
     @property
     def name(self) -> str:
         """The network and its batch."""
@@ -59,10 +59,10 @@ class Figure(NamedTuple):
     @property
     def target(self) -> str:
         """`≤ 0.95 reached` or `≥ 0.90 NOT reached`; nothing where it has no target."""
-        if self.at_most is None and self.at_least is None:
-            return ""
-        limit = f"≥ {self.at_least:.2f}" if self.at_most is None else f"≤ {self.at_most:.2f}"
-        return f"{limit} {'' if self.reached else 'NOT '}reached"
+        for sign, limit in (("≤", self.at_most), ("≥", self.at_least)):
+            if limit is not None:
+                return f"{sign} {limit:.2f} {'' if self.reached else 'NOT '}reached"
+        return ""
 
     def __str__(self) -> str:
         for scale, unit in UNITS.get(self.unit, ()):
@@ -71,7 +71,10 @@ class Figure(NamedTuple):
         return f"{self.median:.3f}" + (f" [{self.low:.2f} {self.high:.2f}]" if self.low else "")
 
 
-def select(rows: Iterable[Figure], **fields: Any) -> list[Figure]:
+Rows = list[Figure]
+
+
+def select(rows: Iterable[Figure], **fields: Any) -> Rows:
     """The rows that have these values."""
     return [row for row in rows if all(getattr(row, name) == v for name, v in fields.items())]
 
@@ -82,28 +85,9 @@ def figure(rows: Iterable[Figure], **fields: Any) -> Figure:
     return found
 
 
-def write(path: Path, about: dict[str, Any], rows: Iterable[Figure]) -> None:
-    """JSON, a line a row; what a row has by default is left out."""
-    usual = Figure("")._asdict()
-    short = ({k: v for k, v in row._asdict().items() if v != usual[k]} for row in rows)
-    lines = [json.dumps(row, ensure_ascii=False) for row in short]
-    head = json.dumps(about, indent=1, ensure_ascii=False).removesuffix("\n}")
-    text = head + ',\n "figures": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-def read(path: Path, form: str) -> tuple[dict[str, Any], list[Figure]]:
-    """What `write` wrote."""
-    about = json.loads(path.read_text("utf-8"))
-    if not isinstance(about, dict) or about.get("format") != form:
-        raise ValueError(f"{path}: expected a file of format {form!r}")
-    return about, [Figure(**row) for row in about.pop("figures")]
-
-
-def tables(rows: Iterable[Figure], *, by_network: bool = False) -> dict[str, Cells]:
+def tables(rows: Iterable[Figure], *, by_network: bool = False) -> Tables:
     """Tables by their titles: one for each thing measured, or one for each network."""
-    found: dict[str, Cells] = {}
+    found: Tables = {}
     for row in rows:
         title, line, column = row.what, row.name, row.peer
         if row.size and row.section != "epoch":
@@ -116,7 +100,7 @@ def tables(rows: Iterable[Figure], *, by_network: bool = False) -> dict[str, Cel
     return found
 
 
-def targets(rows: Iterable[Figure]) -> dict[str, Cells]:
+def targets(rows: Iterable[Figure]) -> Tables:
     """Every target in one table, whose title says how many are reached."""
     held = {f"{row.section} {row.name}: {row.what}, {row.peer}": row for row in rows if row.target}
     cells = {(name, "measured"): str(row) for name, row in held.items()}
@@ -125,27 +109,57 @@ def targets(rows: Iterable[Figure]) -> dict[str, Cells]:
     return {title if held else "No target is judged": cells}
 
 
-def show(tables: dict[str, Cells]) -> None:
-    """In a terminal or a pipe."""
+def markdown(tables: Tables) -> str:
+    """Tables under their titles; lines and columns in the order in which they first come."""
+    text = ""
     for title, cells in tables.items():
-        print(f"\n{title}", *table(_grid(cells)), sep="\n", flush=True)
+        lines, columns = (dict.fromkeys(key[i] for key in cells) for i in (0, 1))
+        grid = [["", *columns], ["---", *("---:" for _ in columns)]]
+        grid += [[line, *(cells.get((line, column), "") for column in columns)] for line in lines]
+        bars = [["|", *(part for cell in line for part in (cell, "|"))] for line in grid]
+        text += "\n".join([f"\n## {title}\n", *table(bars, left=(0, 1)), ""])
+    return text
 
 
-def write_page(path: Path, paragraphs: list[str], tables: dict[str, Cells]) -> None:
-    """In Markdown."""
-    parts = [f"## {title}\n\n{_markdown(cells)}" for title, cells in tables.items()]
+@Parameter(name="*", group="Files")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What is written, and what is read in place of a run."""
+
+    json: Path | None = None
+    """write all figures"""
+    markdown: Path | None = None
+    """write their tables"""
+    earlier: Annotated[Path | None, Parameter("--from")] = None
+    """run nothing: take the JSON of an earlier run"""
+
+    def __post_init__(self) -> None:
+        check_target("--json", self.json)
+        check_target("--markdown", self.markdown)
+
+    def write(self, about: dict[str, Any], rows: Rows, text: list[str], found: Tables) -> None:
+        """The figures, and a page of some paragraphs and the tables."""
+        if self.json:
+            write(self.json, about, rows)
+        if self.markdown:
+            with replacing(self.markdown) as file:
+                file.write(("\n\n".join(text) + "\n" + markdown(found)).encode())
+
+
+def read(path: Path, form: str) -> tuple[dict[str, Any], Rows]:
+    """What `write` wrote."""
+    about = js.loads(path.read_text("utf-8"))
+    if not isinstance(about, dict) or about.get("format") != form:
+        raise ValueError(f"{path}: expected a file of format {form!r}")
+    return about, [Figure(**row) for row in about.pop("figures")]
+
+
+def write(path: Path, about: dict[str, Any], rows: Iterable[Figure]) -> None:
+    """JSON, a line a row; what a row has by default is left out."""
+    usual = Figure("")._asdict()
+    short = ({k: v for k, v in row._asdict().items() if v != usual[k]} for row in rows)
+    lines = [js.dumps(row, ensure_ascii=False) for row in short]
+    head = js.dumps(about, indent=1, ensure_ascii=False).removesuffix("\n}")
+    text = head + ',\n "figures": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
     with replacing(path) as file:
-        file.write(("\n\n".join(paragraphs + parts) + "\n").encode())
-
-
-def _markdown(cells: Cells) -> str:
-    head, *body = _grid(cells)
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
-
-
-def _grid(cells: Cells) -> list[list[str]]:
-    """Lines and columns in the order in which they first come."""
-    lines, columns = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
-    body = [[line, *(cells.get((line, column), "") for column in columns)] for line in lines]
-    return [["", *columns], *body]
+        file.write(text.encode())

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from peers import autodiff, by_hand, checkpoint, numpy_by_hand, optax_in_out, python_loop, pytorch
-from peers.peer import Gradients, Peer, descent, from_python, scanned
-from works import Setup, Work
+from peers.peer import Gradients, called, descent, scanned
+from peers.peer import Peer as Peer
+from works import Work
 
 
 def gradient_functions(work: Work) -> dict[str, Gradients]:
@@ -14,30 +15,27 @@ def gradient_functions(work: Work) -> dict[str, Gradients]:
     return found | checkpoint.gradients(work)
 
 
-def step_peers(setup: Setup, *, checkpoints: bool = False) -> list[Peer]:
+def step_peers(work: Work, *, checkpoints: bool = False) -> list[Peer]:
     """One training step, called again and again on the same batch."""
-    ours, autodiff, *others = (
-        Peer(name, from_python(descent(f, setup.learning_rate), setup), setup.params)
-        for name, f in gradient_functions(setup.work).items()
+    ours, theirs, *others = (
+        called(name, descent(f, work.learning_rate), work.params, work)
+        for name, f in gradient_functions(work).items()
     )
-    optax = optax_in_out.peer(setup, from_python)
-    return [ours, autodiff, optax, *(others if checkpoints else ()), *_outside_jax(setup)]
+    optax = optax_in_out.peer(work, called)
+    outside = pytorch.peers(work) + numpy_by_hand.peers(work)
+    return [ours, theirs, optax, *(others if checkpoints else ()), *outside]
 
 
-def epoch_peers(setup: Setup) -> list[Peer]:
+def epoch_peers(work: Work) -> list[Peer]:
     """One epoch over the same batches: compiled as a scan, or a Python loop over jitted steps."""
-    step = descent(autodiff.gradients(setup.work), setup.learning_rate)
-    jax_peers = [by_hand.fitted(setup), Peer("autodiff", scanned(step, setup), setup.params)]
-    jax_peers += [optax_in_out.peer(setup, scanned), python_loop.peer(setup)]
-    return jax_peers + _outside_jax(setup)
+    step = descent(autodiff.gradients(work), work.learning_rate)
+    theirs = scanned("autodiff", step, work.params, work)
+    in_jax = [by_hand.peer(work), theirs, optax_in_out.peer(work, scanned), python_loop.peer(work)]
+    return in_jax + pytorch.peers(work) + numpy_by_hand.peers(work)
 
 
 def product(n: int, dtype: str, name: str = "product") -> Peer:
     """A square matrix product, 2n³ operations: what the machine can do at best."""
     a, b = (jax.random.normal(key, (n, n), dtype) for key in jax.random.split(jax.random.key(0)))
     program = jax.jit(jnp.matmul)
-    return Peer(name, lambda _: program(a, b), None)
-
-
-def _outside_jax(setup: Setup) -> list[Peer]:
-    return [peer for room in (pytorch, numpy_by_hand) if (peer := room.peer(setup))]
+    return Peer(name, lambda _, a, b: (program(a, b),), None, [(a, b)])

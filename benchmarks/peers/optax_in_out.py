@@ -3,38 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import numpy as np
 import optax
 from jax import Array
 
-from peers.autodiff import SIGMA
-from peers.peer import Pairs, Peer
-from works import Setup
+from peers.autodiff import gradients
+from peers.peer import Peer
+from works import Work
 
 
-def peer(setup: Setup, run: Callable[..., Any], name: str = "optax (in, out)") -> Peer:
+def peer(work: Work, how: Callable[..., Peer], name: str = "optax (in, out)") -> Peer:
     """`optax.sgd`, run as a scan or from Python."""
-    work, optimizer = setup.work, optax.sgd(setup.learning_rate)
-
-    def cost(params: Any, x: Array, y: Array) -> Array:
-        a = x
-        for layer in params[:-1]:
-            a = SIGMA[work.sigma](a @ layer["kernel"] + layer["bias"])
-        z = a @ params[-1]["kernel"] + params[-1]["bias"]
-        if work.cost == "cross_entropy":
-            return optax.softmax_cross_entropy(z, y).mean()
-        return optax.l2_loss(SIGMA[work.output](z), y).sum(axis=-1).mean()
+    optimizer, value_and_grad = optax.sgd(work.learning_rate), gradients(work, in_out=True)
 
     def step(state: Any, x: Array, y: Array) -> tuple[Any, Array]:
-        params, memory = state
-        C, gradients = jax.value_and_grad(cost)(params, x, y)
-        updates, memory = optimizer.update(gradients, memory, params)
-        return (optax.apply_updates(params, updates), memory), C
+        kernels, memory = state
+        C, slopes = value_and_grad(kernels, x, y)
+        updates, memory = optimizer.update(slopes, memory, kernels)
+        return (optax.apply_updates(kernels, updates), memory), C
 
-    kernels = [{"kernel": W.T, "bias": b} for W, b in setup.params]
-    return Peer(name, run(step, setup), (kernels, optimizer.init(kernels)), _pairs)
-
-
-def _pairs(state: Any) -> Pairs:
-    return [(np.asarray(layer["kernel"]).T, np.asarray(layer["bias"])) for layer in state[0]]
+    kernels = [(W.T, b) for W, b in work.params]
+    state = kernels, optimizer.init(kernels)
+    return how(name, step, state, work, pairs=lambda state: ((K.T, b) for K, b in state[0]))

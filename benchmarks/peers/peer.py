@@ -1,6 +1,6 @@
-"""A peer goes on from where it stopped; the peers in JAX share how a step becomes one."""
+"""A peer goes on from where it stopped; those in JAX share how a step is compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,37 +8,33 @@ import jax
 import numpy as np
 from jax import Array, lax
 
-from works import Setup
+from works import Work
 
-Pairs = list[tuple[np.ndarray, np.ndarray]]
 Gradients = Callable[[Any, Array, Array], tuple[Array, Any]]  # (params, x, y) -> (C, gradients)
-Step = Callable[[Any, Array, Array], tuple[Any, Array]]  # (state, x, y) -> (state, C)
-
-
-def pairs(params: Any) -> Pairs:
-    """Parameters in NumPy."""
-    return [(np.asarray(W), np.asarray(b)) for W, b in params]
+Step = Callable[[Any, Any, Any], tuple[Any, ...]]  # (state, x, y) -> (state, …)
 
 
 @dataclass
 class Peer:
-    """One competitor: its step or epoch, and its state; most are nothing but their parameters."""
+    """One competitor: a step, the state that it goes on from, and the batches for it, in turn."""
 
     name: str
-    epoch: Callable[[Any], Any]  # state -> state, after all batches
-    state: Any
-    pairs: Callable[[Any], Pairs] = pairs  # (W, b) of each layer in its state, W as (out, in)
+    step: Step
+    state: Any  # of most, nothing but the parameters
+    batches: Sequence[tuple[Any, Any]]
+    pairs: Callable[[Any], Iterable[tuple[Any, Any]]] = iter  # (W, b) of each layer in the state
     wait: Callable[[Any], Any] = jax.block_until_ready
 
     def run(self, n: int) -> None:
-        """Make n steps, or n epochs, and wait for the results."""
+        """Go through all batches n times, and wait for the results."""
         for _ in range(n):
-            self.state = self.epoch(self.state)
+            for x, y in self.batches:
+                self.state, *_ = self.step(self.state, x, y)
         self.wait(self.state)
 
-    def params(self) -> Pairs:
-        """(W, b) of each layer, W as (out, in), after all steps; all of them finite."""
-        found = self.pairs(self.state)
+    def params(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(W, b) of each layer after all steps, W as (out, in); all of them finite."""
+        found = [(np.asarray(W), np.asarray(b)) for W, b in self.pairs(self.state)]
         if not all(np.isfinite(b.astype(float)).all() for W, b in found):
             raise ValueError(f"{self.name}: parameters did not stay finite; take another --seed")
         return found
@@ -54,24 +50,16 @@ def descent(value_and_grad: Gradients, eta: float) -> Step:
     return step
 
 
-def from_python(step: Step, setup: Setup) -> Callable[[Any], Any]:
-    """A jitted step, its state donated, called from a Python loop over ready batches."""
-    program = jax.jit(step, donate_argnums=0)
-    batches = list(zip(*setup.batches, strict=True))
-
-    def epoch(state: Any) -> Any:
-        for x, y in batches:
-            state, _C = program(state, x, y)
-        return state
-
-    return epoch
+def called(name: str, step: Step, state: Any, work: Work, **fields: Any) -> Peer:
+    """A peer in JAX: a jitted step, its state donated, called from Python on each batch."""
+    batches = list(zip(*work.batches, strict=True))
+    return Peer(name, jax.jit(step, donate_argnums=0), state, batches, **fields)
 
 
-def scanned(step: Step, setup: Setup) -> Callable[[Any], Any]:
-    """An epoch in one program: a scan over its batches, the state donated."""
-    program = jax.jit(
-        lambda state, data: lax.scan(lambda state, xy: step(state, *xy), state, data)[0],
-        donate_argnums=0,
-    )
-    batches = setup.batches
-    return lambda state: program(state, batches)
+def scanned(name: str, step: Step, state: Any, work: Work, **fields: Any) -> Peer:
+    """A peer in JAX: all batches in one program, as a scan, the state donated."""
+
+    def epoch(state: Any, *batches: Array) -> tuple[Any]:
+        return lax.scan(lambda state, xy: step(state, *xy), state, batches)[:1]
+
+    return Peer(name, jax.jit(epoch, donate_argnums=0), state, [work.batches], **fields)

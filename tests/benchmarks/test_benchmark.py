@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmark
-from command import run
+from manual_bp.cli.main import run_app
 from table import BYTES, CEILING, OVER, TIME, figure, read, select
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     files = [folder / f"result.{ending}" for ending in ("json", "md", "png")]
     flags = zip(("--json", "--markdown", "--picture"), map(str, files), strict=True)
-    assert run(benchmark.main, ["--quick", *(word for pair in flags for word in pair)]) == 0
+    assert run_app(benchmark.app, ["--quick", *(word for pair in flags for word in pair)]) == 0
     return files, *read(files[0], benchmark.FORMAT)
 
 
@@ -67,12 +67,12 @@ def test_quick_result_names_no_host_and_no_path(quick):
 
 def test_text_reads_in_a_pipe(quick, capsys):
     """What an earlier run measured is told again; each section has its table."""
-    assert run(benchmark.main, ["--from", str(quick[0][0])]) == 0
+    assert run_app(benchmark.app, ["--from", str(quick[0][0])]) == 0
     text = capsys.readouterr().out
     assert all(char.isprintable() or char == "\n" for char in text)
     assert not any(line != line.rstrip() for line in text.splitlines())
     for section in benchmark.SECTIONS:
-        assert f"\n{section}: " in text
+        assert f"\n## {section}: " in text
         assert select(quick[2], section=section)
     assert "No target is judged" in text
 
@@ -85,21 +85,21 @@ def test_page_is_made_again_from_the_figures(quick, tmp_path):
     (file, page, picture), *_ = quick
     again = [str(tmp_path / path.name) for path in (page, picture)]
     flags = ["--from", str(file), "--markdown", again[0], "--picture", again[1]]
-    assert run(benchmark.main, flags) == 0
+    assert run_app(benchmark.app, flags) == 0
     assert Path(again[0]).read_bytes() == page.read_bytes()
     assert "![Ratios and growth](result.png)" in page.read_text("utf-8")
 
 
 def test_only_runs_what_it_names(tmp_path, capsys):
     file = tmp_path / "m.json"
-    assert run(benchmark.main, ["--quick", "--only", "memory", "--json", str(file)]) == 0
+    assert run_app(benchmark.app, ["--quick", "--only", "memory", "--json", str(file)]) == 0
     assert set(json.loads(file.read_text("utf-8"))) == {"format", "machine", "settings", "figures"}
     assert {row.section for row in read(file, benchmark.FORMAT)[1]} == {"memory"}
-    assert "\nstep: " not in capsys.readouterr().out
+    assert "\n## step: " not in capsys.readouterr().out
 
 
 def test_help(capsys):
-    assert run(benchmark.main, ["--help"]) == 0
+    assert run_app(benchmark.app, ["--help"]) == 0
     text = capsys.readouterr().out
     flags = "--quick --only --json --picture --markdown --from --device --dtype --seed --precision"
     for flag in flags.split():
@@ -122,7 +122,7 @@ def test_help(capsys):
     ids=["flag", "section", "seconds", "folder", "ending", "from"],
 )
 def test_bad_usage_exits_with_2(args, message, capsys):
-    assert run(benchmark.main, args) == 2
+    assert run_app(benchmark.app, args) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
@@ -133,7 +133,7 @@ def test_ctrl_c_exits_with_130(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benchmark.Bench, "measure", interrupted)
-    assert run(benchmark.main, ["--quick"]) == 130
+    assert run_app(benchmark.app, ["--quick"]) == 130
     assert capsys.readouterr().err.endswith("interrupted\n")
 
 
@@ -148,5 +148,5 @@ def test_committed_page_is_of_the_committed_figures(tmp_path):
         "--picture",
         str(picture),
     ]
-    assert run(benchmark.main, flags) == 0
+    assert run_app(benchmark.app, flags) == 0
     assert page.read_bytes() == (RESULTS / "cpu.md").read_bytes()

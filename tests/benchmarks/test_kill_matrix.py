@@ -9,7 +9,7 @@ import pytest
 
 import kill_matrix
 import manual_bp as mbp
-from command import run
+from manual_bp.cli.main import run_app
 from manual_bp.diagnosis.mistakes import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with
 from manual_bp.record import Place
@@ -113,7 +113,7 @@ def few(monkeypatch):
     monkeypatch.setattr(kill_matrix, "CATALOGUE", mistakes)
     monkeypatch.setattr(kill_matrix, "every_convention", lambda: [mbp.Convention(reduction="sum")])
     flags = ["--networks", "1", "--right", "0", "--dtypes", "float32"]
-    return lambda *more: run(kill_matrix.main, [*flags, *map(str, more)])
+    return lambda *more: run_app(kill_matrix.app, [*flags, *map(str, more)])
 
 
 def test_a_small_run(few, capsys, tmp_path):
@@ -121,7 +121,8 @@ def test_a_small_run(few, capsys, tmp_path):
     assert few("--json", file, "--markdown", page) == 0
     out = capsys.readouterr().out
     assert "seed 0: mistakes in 1 networks" in out
-    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    words = [line.replace("|", " ").split() for line in out.splitlines()]
+    lines = {line[0]: line[1:] for line in words if line}
     assert lines["float32"] == ["check_grads", "chex", "check"]
     assert lines["ascent_sign"] == ["1/1"] * 4
     assert lines["all"][:2] == ["mistakes", "2/2"]
@@ -133,7 +134,9 @@ def test_a_small_run(few, capsys, tmp_path):
     assert {row.what for row in select(rows, section="mistake", peer="check")} == {"named"}
     declared = select(rows, network="right code in a declared convention")
     assert [(row.what, row.median) for row in declared] == [("accepted", 1)]
-    assert run(kill_matrix.main, ["--from", str(file), "--markdown", str(tmp_path / "x.md")]) == 0
+    assert (
+        run_app(kill_matrix.app, ["--from", str(file), "--markdown", str(tmp_path / "x.md")]) == 0
+    )
     assert (tmp_path / "x.md").read_bytes() == page.read_bytes()
 
 
@@ -150,7 +153,7 @@ def test_a_mistake_that_is_missed_ends_with_1(few, capsys, monkeypatch):
 @pytest.mark.sweep
 def test_quick(tmp_path):
     file = tmp_path / "out.json"
-    assert run(kill_matrix.main, ["--quick", "--json", str(file)]) == 0
+    assert run_app(kill_matrix.app, ["--quick", "--json", str(file)]) == 0
     about, rows = read(file, kill_matrix.FORMAT)
     assert about["failures"] == []
     mistakes = select(rows, section="mistake")
@@ -171,12 +174,12 @@ def test_quick(tmp_path):
 def test_committed_page_is_of_the_committed_counts(tmp_path):
     """docs/results/kill_matrix.md is what the script makes of the JSON, to the letter."""
     page = tmp_path / "page.md"
-    run(kill_matrix.main, ["--from", str(RESULTS / "kill_matrix.json"), "--markdown", str(page)])
+    run_app(kill_matrix.app, ["--from", str(RESULTS / "kill_matrix.json"), "--markdown", str(page)])
     assert page.read_bytes() == (RESULTS / "kill_matrix.md").read_bytes()
 
 
 def test_bad_usage(capsys):
-    assert run(kill_matrix.main, ["--network", "3"]) == 2
+    assert run_app(kill_matrix.app, ["--network", "3"]) == 2
     error = capsys.readouterr().err
     assert "Did you mean --networks?" in error
     assert len(error.splitlines()) == 1

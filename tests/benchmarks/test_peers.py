@@ -7,7 +7,7 @@ import pytest
 
 import peers
 from peers.autodiff import SIGMA
-from works import Setup, Work
+from works import Work
 
 WORKS = (
     Work("sigmoid", (3, 5, 4), "sigmoid", 6, "sigmoid"),
@@ -29,10 +29,11 @@ WORKS = (
 )
 def test_peers_reach_the_same_parameters(make_peers, work, x64):
     """Three batches in float64, a learning rate at which they matter."""
-    found = make_peers(setup := Setup(work, 3, "float64", learning_rate=0.3, seed=1))
+    work = work._replace(steps=3, dtype="float64", learning_rate=0.3, seed=1)
+    found = make_peers(work)
     assert found[0].name == "by hand"
     assert len(found) >= 4
-    start = [(np.array(W), np.array(b)) for W, b in setup.params]
+    start = [(np.array(W), np.array(b)) for W, b in work.params]
     for peer in found:
         peer.run(1)
     by_hand = found[0].params()
@@ -48,7 +49,7 @@ def test_peers_reach_the_same_parameters(make_peers, work, x64):
 
 
 def test_a_peer_whose_parameters_run_away_is_refused():
-    peer, *_ = peers.step_peers(Setup(WORKS[2], learning_rate=1e30))
+    peer, *_ = peers.step_peers(WORKS[2]._replace(learning_rate=1e30))
     peer.run(3)
     with pytest.raises(ValueError, match="by hand: parameters did not stay finite"):
         peer.params()
@@ -56,12 +57,9 @@ def test_a_peer_whose_parameters_run_away_is_refused():
 
 @pytest.mark.parametrize("sigma", sorted(set(SIGMA) - {"softmax"}))
 def test_costs_of_all_peers_are_ours(sigma, x64):
-    work = Work(sigma, (3, 5, 4), sigma, 6)
-    setup = Setup(work, dtype="float64")
-    x, y = (array[0] for array in setup.batches)
-    C = {
-        name: float(f(setup.params, x, y)[0]) for name, f in peers.gradient_functions(work).items()
-    }
+    work = Work(sigma, (3, 5, 4), sigma, 6, dtype="float64")
+    x, y = (array[0] for array in work.batches)
+    C = {name: float(f(work.params, x, y)[0]) for name, f in peers.gradient_functions(work).items()}
     assert list(C) == ["by hand", "autodiff", "jax.checkpoint", "jax.checkpoint, z kept"]
     for name, value in C.items():
         assert value == pytest.approx(C["by hand"], rel=2.0**-40), name

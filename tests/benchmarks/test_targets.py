@@ -3,8 +3,7 @@
 import pytest
 
 from table import CEILING, OVER, Figure
-from targets import held
-from works import full_scale
+from works import full_scale, held
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def test_of_the_ceiling_at_least():
 def limits(section, what, peer, on_cpu=True):
     rows = (
         Figure(section, work.name, work.sigma, peer=peer, what=what)
-        for work in getattr(full_scale(on_cpu), section)
+        for work in full_scale(on_cpu)[section]
     )
     return [held(row, on_cpu) for row in rows]
 

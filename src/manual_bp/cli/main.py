@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from cyclopts import App, Parameter
@@ -23,27 +23,40 @@ from manual_bp.text import PLAIN
 
 BAD_INPUT = (CycloptsError, ImportError, OSError, TypeError, ValueError)
 
-app = App(
-    name="manual-bp",
-    help="Backpropagation by hand, and a verdict on every equation of yours.",
-    default_parameter=Parameter(negative=()),
-    version_flags=(),
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
+
+def new_app(name: str, **fields: Any) -> App:
+    """An app whose flags have no negatives, and whose errors and results are left to `run_app`."""
+    return App(
+        name=name,
+        default_parameter=Parameter(negative=()),
+        version_flags=(),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        **fields,
+    )
+
+
+app = new_app(
+    "manual-bp", help="Backpropagation by hand, and a verdict on every equation of yours."
 )
 for command in (compare, train, predict, check, golden):
     app.command(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code; an error is one line, without a traceback."""
+    """Run a command of `manual-bp` and give its exit code."""
+    return run_app(app, argv)
+
+
+def run_app(app: App, argv: Sequence[str] | None = None) -> int:
+    """Run an app and give its exit code; an error is one line, without a traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PLAIN)
-    name = " ".join(["manual-bp", *[word for word in argv[:1] if word in app]])
+    name = " ".join([*app.name, *[word for word in argv[:1] if word in app]])
     try:
-        code = _run(argv)
+        code = _run(app, argv)
         sys.stdout.flush()
         return code
     except (BrokenPipeError, SystemExit) as end:
@@ -67,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _run(argv: list[str]) -> int:
-    if argv[:1] == ["train"]:
+def _run(app: App, argv: list[str]) -> int:
+    if argv[:1] == ["train"] and "train" in app:
         argv = with_its_settings(argv)
     code = app(argv, exit_on_error=False, print_error=False)
     return code if isinstance(code, int) else 0  # --help gives none
