@@ -3,7 +3,8 @@
 Every mistake of the catalogue is planted where a random network has room for it. What
 `manual_bp.compare` finds stands beside what two gradient checkers find at their defaults, and
 `manual_bp.check` has to name it. A mistake that changes no number by more than sixteen roundings of
-the largest is no mistake on that batch, and is not counted: "same".
+the largest is no mistake on that batch, and is not counted: "same". Right code must be accepted in
+every form and convention, with biases and without, read off an update as well.
 """
 
 import sys
@@ -24,7 +25,6 @@ import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
 from manual_bp.cli.main import new_app, run_app
 from manual_bp.cli.options import Positive
-from manual_bp.diagnosis.convention import every_convention
 from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import Place
@@ -34,9 +34,16 @@ Dtype = Literal["float32", "float64", "bfloat16"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
 FORMAT = "manual_bp.kill_matrix 2"
 WORST, PAIRS = "worst of bound", "two mistakes at once"
-HIDDEN = [name for name in ACTIVATIONS if name != "softmax"]
+HIDDEN = [name for name in ACTIVATIONS if name not in ("softmax", "exp")]  # exp overflows in depth
 OUTPUTS = [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
-OUTPUTS += [(name, "quadratic") for name in ACTIVATIONS]
+OUTPUTS += [(name, "quadratic") for name in (*HIDDEN, "softmax")]
+CONVENTIONS = [
+    convention
+    for layout in mbp.Convention().layouts()
+    for convention in layout.scalings((1.0, 2.0, 0.37))
+]
+RATES = (1.0, 0.5, 0.1, 0.01, 0.001)
+FORMS = ("a record", "names", "pairs", "lists", "a function", "an update", "gradients alone")
 CHECKERS = {"check_grads": jax.test_util.check_grads, "chex": chex.assert_numerical_grads}
 FINE = ("found", "missed", "named", "unnamed")  # a gradient checker may miss, check be silent
 COLUMNS = (*DTYPES, *CHECKERS, "check", "same", WORST)
@@ -45,12 +52,15 @@ Planted = dict[Place, Mistake]
 Random = np.random.Generator
 
 
-def numbers(net: mbp.Network, m: int, dtype: str, random: Random, scale: float) -> Any:
-    """Parameters with biases that are not zero, inputs and targets."""
+def numbers(
+    net: mbp.Network, m: int, dtype: str, random: Random, scale: float, biases: float = 1
+) -> Any:
+    """Parameters with biases that are not zero, in this part of the layers; inputs and targets."""
     cast, params = partial(jnp.asarray, dtype=dtype), []
     for k, n in pairwise(net.sizes):
         W, b = random.normal(size=(n, k)) * (2 / (n + k)) ** 0.5, random.normal(size=n) * 0.3
-        params.append(mbp.Layer(cast(W), cast(b)))
+        has_biases = biases == 1 or random.uniform() < biases
+        params.append(mbp.Layer(cast(W), cast(b) if has_biases else None))
     x = random.normal(size=(m, net.sizes[0])) * scale
     y: Any = random.normal(size=(m, net.sizes[-1]))
     if net.cost.name == "cross_entropy":
@@ -135,9 +145,11 @@ def named(found: Iterable[mbp.Finding], mistakes: Planted) -> str:
     """'named' where each finding names its mistake, be it with others that give the same."""
     findings = {(f.equation, f.layer): f.mistake for f in found}
     names = {(place.equation, place.layer): m.name for place, m in mistakes.items()}
-    # Of a network of one square layer, a transposed gradient may be how W is laid out.
-    if findings == {("convention", 0): "convention"}:
-        right = set(names.values()) == {"gradient_transposed"}
+    # Of a network of one square layer, a transposed gradient may be how W is laid out; minus the
+    # gradient may be what is to be added.
+    if findings.keys() == {("convention", 0)}:
+        its = str(findings["convention", 0]).replace("convention", "gradient_transposed")
+        right = set(names.values()) <= set(its.split(" or "))
     elif right := findings.keys() == names.keys():
         if None in findings.values():
             return "unnamed"
@@ -186,12 +198,14 @@ def plant_pairs(seed: int, index: int) -> Iterator[Figure]:
 
 
 def declare_conventions(seed: int, index: int) -> Iterator[Figure]:
-    """Right code in every layout and scale, declared."""
+    """Right code in layouts and scales, declared."""
     case = small_case(seed, index, "float32")
+    random = np.random.default_rng((seed, index, 4))
     record = mbp.backprop(*case)
     row = Figure("right", "right code in a declared convention", peer="check", what="accepted")
-    for convention in every_convention():
-        theirs = convention.from_ours(*case[:3], record)
+    for i in random.choice(len(CONVENTIONS), 16, replace=False):
+        convention = CONVENTIONS[i]
+        theirs = convention.from_ours(*case[:2], record, len(case[2]))
         findings = mbp.check(*case, theirs, convention=convention).findings
         note = f"{convention}, network {index}: {findings}"
         yield row._replace(what="rejected", note=note) if findings else row
@@ -216,8 +230,57 @@ def judge_right_ones(seed: int, index: int, draws: int) -> Iterator[Figure]:
         yield row._replace(peer=WORST, what=WORST, median=agreement.worst.bound_ratio)
 
 
+def hand_over(seed: int, index: int, draws: int) -> Iterator[Figure]:
+    """Right code of one shape of network in every form and convention, and as an update."""
+    jax.clear_caches()
+    random = np.random.default_rng((seed, index, 5))
+    sizes = [int(random.integers(1, 7)) for _ in range(int(random.integers(2, 5)))]
+    output, cost = OUTPUTS[int(random.integers(len(OUTPUTS)))]
+    sizes[-1] += output == "softmax"
+    sigmas = (*(str(random.choice(HIDDEN)) for _ in sizes[2:]), output)
+    penalty = float(random.choice([0.0, 0.1])), bool(random.integers(2))
+    net, m = mbp.Network(sizes, sigmas, cost, *penalty), int(random.integers(1, 9))
+    for _ in range(draws):
+        dtype, form = str(random.choice(DTYPES)), str(random.choice(FORMS))
+        biases, eta = float(random.choice([1, 0, 0.5])), float(random.choice(RATES))
+        convention = CONVENTIONS[int(random.integers(len(CONVENTIONS)))]
+        params, x, y = jax.tree.map(np.asarray, numbers(net, m, dtype, random, 1.0, biases))
+        record = mbp.backprop(net, params, x, y)
+        theirs = convention.from_ours(net, params, record, m)
+        theirs = jax.tree.map(lambda array: array.astype(x.dtype), theirs)  # noqa: B023 (at once)
+        subject = formed(form, params, theirs, convention, x.dtype.type(eta))
+        diagnosis = mbp.check(net, params, x, y, subject, convention=convention)
+        what = "rejected" if diagnosis.findings else "accepted"
+        note = f"{net}, {m} examples, {dtype}, {form}, η = {eta}, {convention}: {diagnosis}"
+        note = note if diagnosis.findings else ""
+        yield Figure("right", f"right code as {form}", peer=dtype, what=what, note=note)
+
+
+def formed(form: str, params: Any, theirs: Any, convention: mbp.Convention, eta: Any) -> Any:
+    """A record in one of the forms that people have it in."""
+    if form == "a function":
+        return lambda *call: theirs
+    if form == "names":
+        return {place.name: array for place, array in theirs.items() if array is not None}
+    if form == "pairs":
+        return list(zip(theirs.dW, theirs.db, strict=True))
+    if form == "lists":
+        return theirs.cost, (list(theirs.dW), list(theirs.db))
+    if form == "gradients alone":
+        return mbp.Backprop(dW=theirs.dW, db=theirs.db)
+    if form == "a record":
+        return theirs
+    after = []
+    for (W, b), dW, db in zip(params, theirs.dW, theirs.db, strict=True):
+        if b is not None and db is None:  # folded into W
+            W = np.column_stack([b, W] if convention.bias == "first" else [W, b])
+        W = W.T if convention.weights == "in_out" else W
+        after.append(mbp.Layer(W - eta * dW, None if db is None else b - eta * db))
+    return mbp.Update(after, float(eta))
+
+
 def everything(seed: int, indices: range, dtypes: Iterable[str], right: int) -> Iterator[Figure]:
-    """All trials; right networks in twenties of one shape."""
+    """All trials; right networks in twenties of one shape, and as many in every form."""
     for index, dtype in product(indices, dtypes):
         yield from plant_everywhere(seed, index, dtype)
     for index in indices:
@@ -225,6 +288,8 @@ def everything(seed: int, indices: range, dtypes: Iterable[str], right: int) -> 
         yield from declare_conventions(seed, index)
     for start in range(0, right, 20):
         yield from judge_right_ones(seed, start // 20, min(20, right - start))
+    for start in range(0, right, 100):
+        yield from hand_over(seed, start // 100, min(100, right - start))
 
 
 def failures(trials: Sequence[Figure]) -> list[str]:
@@ -277,7 +342,7 @@ def main(
 
     Args:
         networks: to plant in
-        right: right networks, 20 of each shape
+        right: right networks, 20 of each shape, and as many that are handed over in every form
         seed: of everything
         dtypes: to plant in
         quick: a sample: one network of two layers in float32 and bfloat16, 20 right ones

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from table import Figure, figure, read, select
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 COST = Place("cost", "cost", 2)
 DW_1, DW_2 = Place("BP4", "dW", 1), Place("BP4", "dW", 2)
+BP1 = Place("BP1", "delta", 2)
 DB_1, DB_2 = Place("BP3", "db", 1), Place("BP3", "db", 2)
 
 
@@ -75,6 +77,22 @@ def test_named(case):
     told = [replace(found[0], equation="convention", layer=0, mistake="convention")]
     assert named(told, {DB_1: it}) == "misnamed"
     assert named(told, {DW_1: CATALOGUE["gradient_transposed"]}) == "named"
+    told = [replace(told[0], mistake="convention or ascent_sign")]
+    assert named(told, {BP1: CATALOGUE["ascent_sign"]}) == "named"
+    assert named(told, {DB_1: it}) == "misnamed"
+
+
+def test_right_code_is_accepted_in_every_form():
+    with jax.enable_x64(True):
+        rows = list(kill_matrix.hand_over(0, 3, 30))
+    assert {row.what for row in rows} == {"accepted"}, [row.note for row in rows]
+    assert {row.network for row in rows} == {f"right code as {f}" for f in kill_matrix.FORMS}
+    net, params, x, y = kill_matrix.small_case(0, 1, "float32")
+    record = mbp.backprop(net, params, x, y)
+    wrong = record._replace(dW=(2 * record.dW[0], *record.dW[1:]))
+    for form in set(kill_matrix.FORMS) - {"an update"}:
+        subject = kill_matrix.formed(form, params, wrong, mbp.Convention(), 1.0)
+        assert mbp.check(net, params, x, y, subject).findings
 
 
 def test_the_cells_of_the_table():
@@ -111,7 +129,7 @@ def few(monkeypatch):
     """Two mistakes, one network, no right one: what a run costs is compiling."""
     mistakes = {name: CATALOGUE[name] for name in ("ascent_sign", "bias_missing")}
     monkeypatch.setattr(kill_matrix, "CATALOGUE", mistakes)
-    monkeypatch.setattr(kill_matrix, "every_convention", lambda: [mbp.Convention(reduction="sum")])
+    monkeypatch.setattr(kill_matrix, "CONVENTIONS", [mbp.Convention(reduction="sum")] * 16)
     flags = ["--networks", "1", "--right", "0", "--dtypes", "float32"]
     return lambda *more: run_app(kill_matrix.app, [*flags, *map(str, more)])
 
@@ -133,7 +151,7 @@ def test_a_small_run(few, capsys, tmp_path):
     assert figure(rows, network="ascent_sign", peer="float32", what="found").median == 1
     assert {row.what for row in select(rows, section="mistake", peer="check")} == {"named"}
     declared = select(rows, network="right code in a declared convention")
-    assert [(row.what, row.median) for row in declared] == [("accepted", 1)]
+    assert [(row.what, row.median) for row in declared] == [("accepted", 16)]
     assert (
         run_app(kill_matrix.app, ["--from", str(file), "--markdown", str(tmp_path / "x.md")]) == 0
     )
