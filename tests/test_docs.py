@@ -61,6 +61,18 @@ def test_readme_examples(monkeypatch, tmp_path):
             exec(compile(block, f"README.md, python block {i}", "exec"), namespace)
 
 
+@pytest.mark.parametrize(
+    ("title", "library"),
+    [("PyTorch", "torch"), ("Flax", "flax"), ("Equinox", "equinox"), ("Keras", "keras")],
+)
+def test_the_bridges_page(title, library, capsys):
+    pytest.importorskip(library)
+    page = (ROOT / "docs" / "bridges.md").read_text()
+    code = re.search(rf"^## {title}\n.*?^```python\n(.*?)^```$", page, re.M | re.S)[1]
+    exec(compile(code, f"docs/bridges.md, {title}", "exec"), {"__name__": "bridges"})
+    assert capsys.readouterr().out.startswith("Right: 4 of 12 quantities agree.")
+
+
 @pytest.mark.sweep  # mypy reads all of JAX, which takes it half a minute
 def test_a_users_file_type_checks(tmp_path):
     """The code that each page shows, as one file of a user's, with mypy's own defaults."""

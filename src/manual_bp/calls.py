@@ -6,8 +6,8 @@ function alike: what they mean for certain is taken, and what they may mean is a
 
 import inspect
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
@@ -87,11 +87,17 @@ def _like(layer: Any, arrays: list[Any]) -> Any:
     return type(layer)(arrays) if type(layer) in (tuple, list) else Layer(*arrays)
 
 
-def in_64_bits(dtype: Any) -> AbstractContextManager[Any]:
-    """JAX's 64-bit types, in this thread and for float64 alone; the caller's setting stays."""
+@contextmanager
+def in_64_bits(dtype: Any) -> Iterator[Callable[[Any], Any]]:
+    """JAX's 64-bit types, in this thread and for float64 alone; the caller's setting stays.
+
+    Gives what hands results back: as NumPy's arrays, where JAX would round float64 ones outside.
+    """
     if dtype == np.float64 and jnp.result_type(float) != np.float64:
-        return jax.enable_x64(True)
-    return nullcontext()
+        with jax.enable_x64(True):
+            yield jax.device_get
+    else:
+        yield lambda result: result
 
 
 def examples(x: Any) -> int:
@@ -103,7 +109,7 @@ class OfBatch(Protocol[Result]):
     """What a caller sees of a step (net, params, x, y): arrays may come in any form."""
 
     def __call__(self, net: Network, params: Params, x: Any, y: Any) -> Result:
-        """Its result, in JAX's arrays."""
+        """Its result, in JAX's arrays; in NumPy's of float64 where JAX's 64-bit types are off."""
 
 
 class OfInputs(Protocol[Result]):
@@ -128,8 +134,9 @@ def compiled(step: Callable[..., Result]) -> Callable[..., Result]:
     def boundary(*args: Any, **kwargs: Any) -> Result:
         given = signature.bind(*args, **kwargs).arguments.values()
         call = read_call(*given).in_one_dtype()
-        with in_64_bits(call.dtype):
-            return program(*call[: len(given)])
+        with in_64_bits(call.dtype) as handed_back:
+            result: Result = handed_back(program(*call[: len(given)]))
+            return result
 
     return boundary
 
@@ -158,8 +165,9 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
             or jnp.issubdtype(jnp.result_type(eta), jnp.complexfloating)
         ):
             raise TypeError(f"learning_rate: expected one real number, got {eta!r}")
-        with in_64_bits(dtype):
-            return program(params, gradients, jnp.asarray(eta, dtype))
+        with in_64_bits(dtype) as handed_back:
+            result: Result = handed_back(program(params, gradients, jnp.asarray(eta, dtype)))
+            return result
 
     return boundary
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from manual_bp.checks import Problems, jax_dtype, random_key
+from manual_bp.calls import in_64_bits
+from manual_bp.checks import Problems, float_dtype, random_key
 from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.network import Layer, Network
@@ -20,7 +21,8 @@ class Case(NamedTuple):
     """A small case for a backward pass to be checked on.
 
     Attributes:
-        params, x, y: of the network that it was made for, in float32 unless asked otherwise.
+        params, x, y: of the network that it was made for, by NumPy, in float32 unless asked
+            otherwise.
         shows: the mistakes that were planted in it one at a time, and found.
         cannot: those that change no number of this network, or for which it has no room.
     """
@@ -53,13 +55,14 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     """
     problems = Problems()
     random_key("key", key, problems)
-    dtype = jax_dtype("dtype", dtype, problems)
+    dtype = float_dtype("dtype", dtype, problems)
     problems.raise_all()
     bits = np.asarray(jax.random.key_data(key)).tolist()
     best: Case | None = None
     for attempt in range(max(1, attempts)):
         random = np.random.default_rng([*bits, attempt])
-        case, missed = _proved(net, *_draw(net, random, dtype))
+        with in_64_bits(dtype):
+            case, missed = _proved(net, *_draw(net, random, dtype))
         if best is None or len(case.shows) > len(best.shows):
             best = case
         if not missed:
@@ -68,7 +71,7 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     return best
 
 
-def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, Array, Array]:
+def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, Any, Any]:
     """Params, x and y; by NumPy, which has nothing to compile."""
     m = next(m for m in range(5, 5 + len(net.sizes) + 1) if m not in net.sizes)
     params = [
@@ -80,11 +83,11 @@ def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, A
         # The last class is all but impossible, and yet is the first example's.
         y = np.eye(net.sizes[-1])[np.arange(-1, m - 1) % net.sizes[-1]]
         params[-1].b[-1] -= 20
-    params, x, y = jax.tree.map(lambda v: jnp.asarray(v.astype(dtype)), (tuple(params), x, y))
+    params, x, y = jax.tree.map(lambda array: array.astype(dtype), (tuple(params), x, y))
     return params, x, y
 
 
-def _proved(net: Network, params: tuple[Layer, ...], x: Array, y: Array) -> tuple[Case, bool]:
+def _proved(net: Network, params: tuple[Layer, ...], x: Any, y: Any) -> tuple[Case, bool]:
     """The case with what it shows, and whether a mistake changes a number in it and is not found.
 
     Of the layers that a mistake can be made in, one where it is found is enough.
@@ -105,8 +108,8 @@ def _proved(net: Network, params: tuple[Layer, ...], x: Array, y: Array) -> tupl
 def _outcome(
     net: Network,
     params: tuple[Layer, ...],
-    x: Array,
-    y: Array,
+    x: Any,
+    y: Any,
     mistake: Mistake,
     place: Place,
     right: Backprop,

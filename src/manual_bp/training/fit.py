@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from manual_bp.training.epoch import (
 from manual_bp.training.history import CURVES, History, SavedState, is_key, named
 from manual_bp.verdicts import compare
 
-Result = TypeVar("Result")
+Trained = tuple[tuple[Layer, ...], History]
 
 
 def fit(
@@ -217,12 +217,14 @@ class Plan:
         return _in_64_bits(dtype, _train(self, params, state))
 
 
-def _in_64_bits(dtype: Any, epochs: Iterator[Result]) -> Iterator[Result]:
+def _in_64_bits(dtype: Any, epochs: Iterator[Trained]) -> Iterator[Trained]:
     """Each epoch with 64-bit types where it needs them, and what the caller does between as is."""
     while True:
-        with in_64_bits(dtype):
+        with in_64_bits(dtype) as handed_back:
             if (done := next(epochs, None)) is None:
                 return
+            params, history = done
+            done = handed_back(params), history
         yield done
 
 
