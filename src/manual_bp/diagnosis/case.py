@@ -80,8 +80,8 @@ def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, A
         # The last class is all but impossible, and yet is the first example's.
         y = np.eye(net.sizes[-1])[np.arange(-1, m - 1) % net.sizes[-1]]
         params[-1].b[-1] -= 20
-    params, x, y = jax.tree.map(lambda v: jnp.asarray(v.astype(dtype)), (tuple(params), x, y))
-    return params, x, y
+    params, x, y = jax.tree.map(lambda v: v.astype(dtype), (tuple(params), x, y))
+    return jax.device_put((params, x, y))
 
 
 def _proved(net: Network, params: tuple[Layer, ...], x: Array, y: Array) -> tuple[Case, bool]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.diagnosis.convention import Convention
@@ -19,7 +18,6 @@ from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, Place, by_layer
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
 from manual_bp.verdicts.judge import Judged
-from manual_bp.verdicts.subject import double
 
 Numbers = np.ndarray[Any, Any]
 
@@ -61,10 +59,8 @@ class Observation(NamedTuple):
         judged: Sequence[Judged],
     ) -> Observation:
         """The same in float64, each array as a batch."""
-        with jax.enable_x64(True):
-            rows = jax.tree.map(double, (params, jnp.atleast_2d(x), jnp.atleast_2d(y)))
-            params, x, y = jax.device_get(rows)
-        params = tuple(Layer(W, b) for W, b in params)
+        params, x, y = jax.tree.map(lambda v: np.asarray(v, np.float64), (params, x, y))
+        params, x, y = tuple(Layer(W, b) for W, b in params), np.atleast_2d(x), np.atleast_2d(y)
         return cls(net, params, x, y, arithmetic, {one.place: one for one in judged})
 
     @property
@@ -159,7 +155,7 @@ def hidden_explanations(seen: Observation) -> list[Fit]:
 
 
 def _on_device(seen: Observation) -> tuple[Any, Any, Any]:
-    params, x, y = jax.tree.map(jnp.asarray, (seen.params, seen.x, seen.y))
+    params, x, y = jax.device_put((seen.params, seen.x, seen.y))
     return params, x, y
 
 
