@@ -117,14 +117,15 @@ def random_case(net, m, seed, dtype):
     y = rng.uniform(low, high, (m or 1, net.sizes[-1]))
     if m is None:
         x, y = x[0], y[0]
-    cast = lambda array: jnp.asarray(array.astype(jnp.dtype(dtype)))  # noqa: E731
+    # Unlike jnp.asarray, this has nothing to compile for each new shape.
+    cast = lambda array: jax.device_put(array.astype(jnp.dtype(dtype)))  # noqa: E731
     params = tuple(Layer(cast(w), cast(v)) for w, v in zip(W, b, strict=True))
     return params, cast(x), cast(y)
 
 
 def widened(tree):
     """The same numbers in float64; call it with 64-bit types on."""
-    return jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), tree)
+    return jax.tree.map(lambda array: jax.device_put(np.asarray(array, np.float64)), tree)
 
 
 # ── What rounding may do, from x to every gradient ───────────────────────────────────────────────

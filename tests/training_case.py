@@ -25,7 +25,7 @@ def case(dtype=jnp.float32, net=NET, seed=0):
     rng = np.random.default_rng(seed)
 
     def normal(scale, *shape):
-        return jnp.asarray(rng.normal(0, scale, shape).astype(jnp.dtype(dtype)))
+        return jax.device_put(rng.normal(0, scale, shape).astype(jnp.dtype(dtype)))
 
     params = tuple(
         mbp.Layer(normal((2 / (n + n_prev)) ** 0.5, n, n_prev), normal(0.1, n))
@@ -33,7 +33,7 @@ def case(dtype=jnp.float32, net=NET, seed=0):
     )
     x = normal(1, M, net.sizes[0])
     y = np.eye(net.sizes[-1])[rng.integers(0, net.sizes[-1], M)]
-    return params, x, jnp.asarray(y.astype(jnp.dtype(dtype)))
+    return params, x, jax.device_put(y.astype(jnp.dtype(dtype)))
 
 
 def run(params, x, y, **changes):

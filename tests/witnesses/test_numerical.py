@@ -35,6 +35,8 @@ PAIRS = (
         ("elu", "cross_entropy(smoothing=0.1, weights=(30, 0.5))"),
     ]
 )
+# Each activation with the quadratic cost, and every third with each of the others.
+SAMPLE = [pair for i, pair in enumerate(PAIRS) if pair[1] == "quadratic" or i % 3 == 0]
 
 
 def network(name, cost, sizes=(3, 4, 5, 2), l2=0.1):
@@ -92,7 +94,13 @@ def untested(step):
     return sum(np.ma.count_masked(leaf) for leaf in leaves(step))
 
 
-@pytest.mark.parametrize(("name", "cost"), PAIRS)
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [
+        pytest.param(*pair, marks=() if pair in SAMPLE else pytest.mark.sweep, id="-".join(pair))
+        for pair in PAIRS
+    ],
+)
 def test_it_agrees_with_autodiff_within_its_stated_error(name, cost):
     net = network(name, cost)
     assert beyond_the_stated_error(net, random_call(net, seed=11)) < 1
@@ -115,7 +123,7 @@ def test_the_stated_error_is_small(name):
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
-    pair=st.sampled_from(PAIRS),
+    pair=st.sampled_from(SAMPLE),
     seed=st.integers(0, 2**32 - 1),
     scale=st.sampled_from([0.01, 0.3, 1.0, 3.0, 30.0]),
 )

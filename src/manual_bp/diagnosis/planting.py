@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.diagnosis.equations import (
@@ -74,7 +73,7 @@ def backprop_with(
         l = place.layer
         match place.kind:
             case "x":
-                array = jnp.asarray(x)
+                array = jax.device_put(x)
             case "z":
                 array = weighted_input(W[l], b[l], a[l - 1])
             case "a":
@@ -96,7 +95,7 @@ def backprop_with(
                 where = f"{place.kind}, layer {l}"
                 raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")
             with np.errstate(over="ignore"):  # of numbers that are too large for their format
-                array = jnp.asarray(wrong.astype(array.dtype))
+                array = jax.device_put(wrong.astype(array.dtype))
         made[place] = array
         if place.quantity != "cost":
             {"z": z, "a": a, "delta": delta, "dW": dW, "db": db}[place.quantity][l] = array

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.calls import Call
@@ -19,7 +18,7 @@ from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, Place, by_layer
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
 from manual_bp.subjects.convention import Convention, Scales
-from manual_bp.subjects.subject import Subject, double
+from manual_bp.subjects.subject import Subject
 from manual_bp.verdicts.judge import Judged
 
 Numbers = np.ndarray[Any, Any]
@@ -67,9 +66,8 @@ class Observation(NamedTuple):
         cls, call: Call, subject: Subject, convention: Convention, judged: Sequence[Judged]
     ) -> Observation:
         """The same in float64, each array as a batch."""
-        with jax.enable_x64(True):
-            x, y = jnp.atleast_2d(double(call.x)), jnp.atleast_2d(double(call.y))
-            params, x, y = jax.device_get((jax.tree.map(double, call.params), x, y))
+        inputs = call.params, np.atleast_2d(call.x), np.atleast_2d(call.y)
+        params, x, y = jax.tree.map(lambda v: np.asarray(v, np.float64), inputs)
         return cls(
             call.net,
             tuple(Layer(W, b) for W, b in params),
@@ -177,7 +175,7 @@ def hidden_explanations(seen: Observation) -> list[Fit]:
 
 
 def _on_device(seen: Observation) -> tuple[Any, Any, Any]:
-    params, x, y = jax.tree.map(jnp.asarray, (seen.params, seen.x, seen.y))
+    params, x, y = jax.device_put((seen.params, seen.x, seen.y))
     return params, x, y
 
 
