@@ -253,9 +253,13 @@ int main(int argc, char *argv[])
     struct numbers in = read_all(argv[1]);
     double *given = in.next;
     const size_t most = in.left;
-    whole(&in, 1, 1); /* the format's version; in another byte order it would not be 1 */
+    if (whole(&in, 1, 2) == 2) /* the format's version; in another byte order neither 1 nor 2 */
+        die(argv[1], "version 2: a parameter of sigma or of the cost, a layer without biases or a "
+                     "penalty on biases, which this program does not know");
     size_t L = whole(&in, 1, most), m = whole(&in, 1, most);
-    int cost = whole(&in, QUADRATIC, BINARY_CROSS_ENTROPY);
+    size_t cost = whole(&in, 0, most);
+    if (cost > BINARY_CROSS_ENTROPY)
+        die(argv[1], "a cost that this program does not know");
     double l2 = *take(&in, 1, 1);
     struct layer *layer = calloc(L + 1, sizeof *layer);
     if (!layer)
@@ -263,9 +267,10 @@ int main(int argc, char *argv[])
     for (size_t l = 0; l <= L; l++)
         layer[l].n = whole(&in, 1, most);
     for (size_t l = 1; l <= L; l++) {
-        layer[l].sigma = whole(&in, IDENTITY, SOFTMAX);
-        if (layer[l].sigma > RELU && (layer[l].sigma < SOFTMAX || l < L))
+        size_t sigma = whole(&in, 0, most);
+        if (sigma > RELU && (sigma != SOFTMAX || l < L)) /* softmax is for the output alone */
             die(argv[1], "an activation that this program does not know");
+        layer[l].sigma = sigma;
     }
     double *x = take(&in, m, layer[0].n), *y = take(&in, m, layer[L].n);
     for (size_t l = 1; l <= L; l++) {

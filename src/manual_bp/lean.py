@@ -97,7 +97,7 @@ def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> A
         params: a `Layer(W, b)` for each layer.
         x: (m, n_0), or (n_0,) for one example.
         classes: give the position of the largest output, (m,) integers, in place of the outputs;
-            of a single output, whether it is nearer to 1 than to 0.
+            of a single output, whether it is nearer to 1 than to 0, or to −1 with hinge.
 
     Returns:
         (m, n_L), or (n_L,) for one example.
@@ -119,7 +119,10 @@ def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> A
     output = _output(net, params, x)
     if not classes:
         return output
-    return (output[..., 0] > 0.5).astype(int) if output.shape[-1] == 1 else output.argmax(axis=-1)
+    if output.shape[-1] > 1:
+        return output.argmax(axis=-1)
+    middle = 0.0 if net.cost.family == "hinge" else 0.5
+    return (output[..., 0] > middle).astype(int)
 
 
 @compiled

@@ -164,6 +164,27 @@ def test_a_header_that_lies_is_refused(value, guarded, cases, tmp_path):
         is_refused(guarded, changed, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("net", "bias", "said"),
+    [
+        (mbp.Network((2, 3, 1), ("selu", "tanh"), "quadratic"), True, "an activation that this"),
+        (mbp.Network((2, 3, 1), ("elu(0.5)", "tanh"), "quadratic"), True, "version 2: a parameter"),
+        (mbp.Network((2, 3, 2), ("tanh", "tanh"), "huber"), True, "a cost that this program"),
+        (mbp.Network((2, 3, 2), ("tanh", "tanh"), "huber(2)"), True, "version 2: a parameter"),
+        (mbp.Network((2, 3, 1), ("tanh", "tanh"), "quadratic"), False, "or a penalty on biases"),
+    ],
+    ids=str,
+)
+def test_a_network_that_it_does_not_know_is_refused_by_its_reason(
+    net, bias, said, guarded, tmp_path
+):
+    case = random_case(net, dtype="float64", **({} if bias else {"bias": False}))
+    write(tmp_path / "golden", case)
+    done = run(guarded, tmp_path / "golden" / "golden.bin", tmp_path / "mine.bin")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+
+
 def test_what_cannot_be_read_or_written(program, cases, tmp_path):
     folder = cases["three layers"][1]
     assert run(program, tmp_path / "none.bin", tmp_path / "mine.bin").returncode == 2

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -652,3 +653,123 @@ def test_a_users_own_activation_and_cost_are_judged_by_the_bound_assumed():
     agreement = compare(with_sigmas(net, wrong, *net.activations[1:]), *case)
     bad = [(row.equation, row.layer) for row in agreement.rows if row.verdict == "disagrees"]
     assert bad == [("BP2", 1)]
+
+
+# σ as it is first written down, and σ′ as of z or a: with operations on numbers of order 1 that
+# cancel near a zero of σ.
+NAIVE = [
+    Activation("expm1", lambda z: jnp.exp(z) - 1, lambda a: a + 1, "a"),
+    Activation("1 - exp", lambda z: 1 - jnp.exp(-z), lambda z: jnp.exp(-z)),
+    Activation(
+        "softplus at 0",
+        lambda z: jnp.log(1 + jnp.exp(z)) - np.log(2).item(),
+        lambda z: jnp.exp(z) / (1 + jnp.exp(z)),
+    ),
+    Activation("softsign", lambda z: z / (1 + jnp.abs(z)), lambda z: 1 / (1 + jnp.abs(z)) ** 2),
+    Activation(
+        "tanh",
+        lambda z: (jnp.exp(z) - jnp.exp(-z)) / (jnp.exp(z) + jnp.exp(-z)),
+        lambda a: 1 - a * a,
+        "a",
+    ),
+    Activation("tanh by e²ᶻ", lambda z: 1 - 2 / (jnp.exp(2 * z) + 1), lambda a: 1 - a**2, "a"),
+    Activation("logistic", lambda z: 0.5 * (1 + jnp.tanh(z / 2)), lambda a: a - a * a, "a"),
+    Activation(
+        "centred", lambda z: 1 / (1 + jnp.exp(-z)) - 0.5, lambda a: (0.5 + a) * (0.5 - a), "a"
+    ),
+    Activation("root", lambda z: jnp.sqrt(1 + z * z) - 1, lambda z: z / jnp.sqrt(1 + z * z)),
+    Activation(
+        "log", lambda z: jnp.sign(z) * jnp.log(1 + jnp.abs(z)), lambda z: 1 / (1 + jnp.abs(z))
+    ),
+    Activation("cosine", lambda z: 1 - jnp.cos(z), jnp.sin),
+    Activation("bell", lambda z: jnp.exp(-z * z), lambda z: -2 * z * jnp.exp(-z * z)),
+    CUBE,
+]
+
+
+@pytest.mark.parametrize("sigma", NAIVE, ids=str)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_assumed_of_a_users_own_sigma_holds_for_a_few_operations(sigma, dtype):
+    rng = np.random.default_rng(0)
+    tiny = 10 ** rng.uniform(-8, 0.5, 3000) * rng.choice([-1, 1], 3000)
+    z = np.concatenate([rng.uniform(-3, 3, 3000), tiny]).astype(dtype)
+    z = np.where(z == 0, np.finfo(dtype).tiny, z)  # at 0 a derivative of sign is none
+    a = sigma.sigma(jnp.asarray(z))
+    prime = sigma.prime(jnp.asarray(z), a)
+    exact = arithmetic_of(dtype, precision=None, platform="cpu")
+    with jax.enable_x64(True):
+        wide_z = Uncertain(jnp.asarray(z.astype(np.float64)))
+        right, bound, _ = activation_bound(exact, sigma, wide_z)
+        right_prime, prime_bound = derivative_bound(exact, sigma, wide_z)
+        for got, truth, limit in ((a, right, bound), (prime, right_prime, prime_bound)):
+            assert (np.abs(np.asarray(got, np.float64) - truth) <= limit).all()
+
+
+def test_a_word_on_rounding_where_ones_own_sigma_rounds_more_than_is_assumed():
+    # Off by units of 1,000: the difference near 1 is rounded, and then times so much.
+    far = Activation("far", lambda z: 1000 * (jnp.exp(z / 1000) - 1), lambda z: jnp.exp(z / 1000))
+    net = Network(SIZES, (far, "tanh", "identity"), "quadratic")
+    case = random_case(net, M, seed=5, dtype="float32")
+    agreement = compare(net, *case)
+    assert [row.place.symbol for row in agreement.disagreements] == ["a¹"]
+    (note,) = agreement.notes
+    assert note.startswith("your σ 'far' states no rounding")
+    assert "a¹ is a few bounds off" in note
+    assert "Activation(rounding=…)" in " ".join(str(agreement).split())
+    stated = replace(far, rounding=lambda z, a: (4000 + 0 * a, 8 + 0 * a))
+    assert compare(Network(SIZES, (stated, "tanh", "identity"), "quadratic"), *case).ok
+    wrong = compare(net, *case, subject=backprop(net, *case)._replace(delta=(None,) * 3))
+    assert len(wrong.notes) == 1
+    # A mistake is farther off, and has no such word.
+    record = jax.tree.map(np.asarray, backprop(net, *case))
+    spoilt = record._replace(a=(record.a[0], 2 * record.a[1], *record.a[2:]))
+    assert compare(net, *case, subject=spoilt).notes == ()
+
+
+NEW_COSTS = [
+    ("identity", "mean_squared_error"),
+    ("identity", "absolute_error"),
+    ("tanh", "absolute_error"),
+    ("tanh", "huber"),
+    ("identity", "huber(0.1)"),
+    ("identity", "hinge"),
+    ("exp", "poisson"),
+    ("exp", "quadratic"),
+    ("softmax", "cross_entropy(smoothing=0.1)"),
+    ("softmax", "cross_entropy(smoothing=0.1, weights=(3, 0.5))"),
+    ("hard_tanh", "quadratic"),
+    ("hard_sigmoid", "mean_squared_error"),
+]
+
+
+@pytest.mark.parametrize(("output", "cost"), NEW_COSTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_right_pass_of_the_newer_costs_is_a_false_alarm(output, cost, dtype):
+    net = Network(SIZES, ("hard_tanh", "hard_sigmoid", output), cost)
+    for seed in range(3):
+        params, x, y = random_case(net, M, seed=seed, dtype=dtype)
+        if cost == "hinge":
+            y = jnp.where(y > 0, 1, -1).astype(y.dtype)
+        elif net.cost.targets[0] == 0:
+            y = jnp.abs(y)
+        with jax.enable_x64(dtype == "float64"):
+            agreement = compare(net, params, x, y)
+        found = {row.verdict for row in agreement.rows}
+        assert not {"disagrees", "nonfinite"} & found, str(agreement)
+        if dtype in ("float32", "float64"):
+            assert found == {"agrees"}, str(agreement)
+
+
+def test_on_either_side_of_a_kink_other_than_0_both_slopes_are_right():
+    ar = arithmetic_of("bfloat16", precision=None, platform="cpu")
+    for sigma, kinks, slope in (
+        ("hard_sigmoid", (-3, 3), 1 / 6),
+        ("hard_tanh", (-1, 1), 1.0),
+    ):
+        sigma = Network((1, 1), (sigma,), "quadratic").activations[0]
+        with jax.enable_x64(True):
+            z = jnp.array([*kinks, 3 - 2.0**-6 if slope < 1 else 1 - 2.0**-9, 0.25, 5.0])
+            prime, bound = map(np.asarray, derivative_bound(ar, sigma, Uncertain(z)))
+        assert (bound[:3] >= slope).all()
+        assert (bound[3:] < 0.01).all()
+        assert prime[3:].tolist() == [pytest.approx(slope), 0]

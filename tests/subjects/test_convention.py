@@ -259,7 +259,7 @@ def test_a_convention_makes_no_right_place_wrong():
     ]
 
 
-def test_a_scale_has_to_be_seen_right():
+def test_the_output_settles_the_scale():
     """Minus every penalty looks like minus the gradient, but then δ² is minus what it should be."""
     net, params, x, y = ordinary()
     record = right(ordinary)

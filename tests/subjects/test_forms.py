@@ -35,6 +35,7 @@ GRADIENTS = {
     "layers": lambda r: tuple(map(mbp.Layer, r.dW, r.db)),
     "all W and all b": lambda r: (list(r.dW), list(r.db)),
     "all b and all W": lambda r: (list(r.db), list(r.dW)),
+    "one after another": lambda r: [v for pair in zip(r.dW, r.db, strict=True) for v in pair],
     "the cost before them": lambda r: (r.cost, list(zip(r.dW, r.db, strict=True))),
     "the cost and names": lambda r: (r.cost, {"dW": r.dW, "db": r.db}),
     "a function that gives pairs": lambda r: lambda *call: list(zip(r.dW, r.db, strict=True)),

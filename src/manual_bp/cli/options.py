@@ -10,6 +10,7 @@ import jax
 from cyclopts import Parameter, Token
 
 from manual_bp.costs import COSTS
+from manual_bp.costs import cost as cost_named
 from manual_bp.files.data import Data, load
 from manual_bp.network import Network
 
@@ -48,12 +49,12 @@ class NetworkOptions:
     """widths from the input to the output, such as 64-32-10 (default: the data's, 32 between
     them)"""
     activation: str = "tanh"
-    """σ of the hidden layers"""
+    """σ of the hidden layers, such as tanh, relu or 'leaky_relu(0.2)'"""
     output: str | None = None
     """σ of the output layer (default: the one that goes with --cost)"""
     cost: str | None = None
-    """quadratic, cross_entropy or binary_cross_entropy (default: the one that goes with --output,
-    or cross_entropy)"""
+    """such as quadratic, cross_entropy, 'huber(2)' or 'cross_entropy(smoothing=0.1)' (default: the
+    one that goes with --output, or cross_entropy)"""
     l2: float = 0.0
     """penalty on the weights"""
     l2_biases: bool = False
@@ -69,8 +70,7 @@ class NetworkOptions:
         if cost is None:
             cost = partners.get(output, "quadratic") if output else "cross_entropy"
         if output is None:
-            known = COSTS.get(cost)
-            output = (known.output if known else None) or "sigmoid"
+            output = _output_for(cost)
         activations = (self.activation,) * (len(sizes) - 2) + (output,)
         return Network(sizes, activations, cost, self.l2, self.l2_biases)
 
@@ -84,6 +84,15 @@ class NetworkOptions:
                 f"{n_0}-…-{n_L}"
             )
         return net
+
+
+def _output_for(cost: str) -> str:
+    """The output activation that a cost goes with; of one that goes with any, a usual one."""
+    try:
+        known = cost_named(cost)
+    except ValueError:  # which the network tells of
+        return "sigmoid"
+    return known.output or ("identity" if known.family == "hinge" else "sigmoid")
 
 
 def widths(text: str | None) -> tuple[int, ...]:

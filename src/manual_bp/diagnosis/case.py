@@ -83,6 +83,8 @@ def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, A
         # The last class is all but impossible, and yet is the first example's.
         y = np.eye(net.sizes[-1])[np.arange(-1, m - 1) % net.sizes[-1]]
         params[-1].b[-1] -= 20
+    if net.cost.family == "hinge":
+        y = np.where(y > 0, 1.0, -1.0)
     params, x, y = jax.tree.map(lambda array: array.astype(dtype), (tuple(params), x, y))
     return params, x, y
 

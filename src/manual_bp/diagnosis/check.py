@@ -14,12 +14,14 @@ from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
 from manual_bp.diagnosis.finding import Finding, either, finding_of, hidden_findings, undeclared
 from manual_bp.diagnosis.search import (
     Observation,
+    Wrong,
     explanations,
     hidden_explanations,
     likely_scales,
     wrong_in,
 )
 from manual_bp.network import Network, Params
+from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import Given, given_by
@@ -27,7 +29,7 @@ from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.text import of_bound, printable
 from manual_bp.verdicts.compare import Agreement, agreement_of, check_decimals
 from manual_bp.verdicts.judge import Judged, judge
-from manual_bp.verdicts.rows import AGREES, NONFINITE, Row
+from manual_bp.verdicts.rows import AGREES, NONFINITE, NOT_GIVEN, Row
 from manual_bp.witnesses.autodiff import autodiff
 
 
@@ -72,10 +74,10 @@ class Diagnosis:
     @property
     def headline(self) -> str:
         """The outcome in one sentence."""
-        verdicts = [row.verdict for row in self.agreement.rows]
+        given = [row.verdict for row in self.agreement.rows if row.note != NOT_GIVEN]
         if self.ok:
             return (
-                f"Right: {verdicts.count(AGREES)} of {len(verdicts)} quantities agree. The worst "
+                f"Right: {given.count(AGREES)} of {len(given)} quantities agree. The worst "
                 f"value differs by {of_bound(self.agreement.worst.bound_ratio)}."
             )
         if self.findings and not self.agreement.disagreements:
@@ -229,25 +231,46 @@ def _nearest_reading(declared: _Reading) -> _Reading:
     ]
     least = min(len(reading.subject.misfits) for reading in layouts)
     factors = tuple(dict.fromkeys((ours.scale, *likely_scales(declared.call.net))))
-    readings: dict[_Reading, tuple[int, int, int, bool]] = {}
+    found: list[tuple[_Reading, Convention, Wrong]] = []
     for reading in layouts:
         if len(reading.subject.misfits) > least:
             continue
         scales = reading.subject.scales
         wrong = wrong_in(reading.judged, scales, scales)
         for other in reading.convention.scalings(factors):
-            found = wrong_in(reading.judged, scales, other.scales(m))
-            if found.places <= wrong.places and found.is_seen:
-                here = reading
-                if other != reading.convention:
-                    here = replace(reading, convention=other)
-                # Of two examples the sum is twice the mean: a sum is told before a scale.
-                apart = ours.differences(other), other.scale != ours.scale
-                readings[here] = (len(found.places), found.values, *apart)
-    nearest = min(readings, key=readings.__getitem__)
-    if declared in readings and readings[nearest][0] == readings[declared][0]:
-        return declared
-    return nearest
+            here = wrong_in(reading.judged, scales, other.scales(m))
+            if here.places <= wrong.places:
+                found.append((reading, other, here))
+    found = _with_the_output_right(found, declared)
+
+    def rank(one: tuple[_Reading, Convention, Wrong]) -> tuple[int, int, int, bool]:
+        _, other, wrong = one
+        # Of two examples the sum is twice the mean: a sum is told before a scale.
+        return len(wrong.places), wrong.values, ours.differences(other), other.scale != ours.scale
+
+    reading, nearest, fewest = min(found, key=rank)
+    for _, other, wrong in found:
+        if other == ours and len(wrong.places) == len(fewest.places):
+            return declared
+    if nearest in (ours, reading.convention):
+        return declared if nearest == ours else reading
+    return replace(reading, convention=nearest)
+
+
+def _with_the_output_right(
+    found: list[tuple[_Reading, Convention, Wrong]], declared: _Reading
+) -> list[tuple[_Reading, Convention, Wrong]]:
+    """Those in which BP1 is right, where it is in any; where δᴸ is not shown, the gradients of L.
+
+    There the scale comes in, before any other mistake.
+    """
+    L = declared.call.net.depth
+    first = (Place("BP1", "delta", L), Place("BP3", "db", L), Place("BP4", "dW", L))
+    for place in first:
+        right = [one for one in found if place not in one[2].places]
+        if place in declared.subject.shown and right:
+            return right
+    return found
 
 
 def _can_matter(layout: Convention, declared: _Reading) -> bool:

@@ -237,12 +237,10 @@ class Wrong(NamedTuple):
     Attributes:
         places: which.
         values: how many.
-        is_seen: whether each scale of the gradient that is not the judged one is right somewhere.
     """
 
     places: set[Place]
     values: int
-    is_seen: bool
 
 
 def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong:
@@ -251,7 +249,6 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
     What follows from the errors δ that the subject shows scales as BP3 and BP4 do; what follows
     from those that it does not show, as δ itself.
     """
-    changed: dict[bool, list[bool]] = {True: [], False: []}  # of δᴸ and of the gradients: right?
     # How many times the δ that each equation reads changes: not at all where it is shown.
     carried: dict[int, float] = {}
     places: set[Place] = set()
@@ -285,9 +282,7 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
         count = int(np.count_nonzero(wrong))
         values += count
         places |= {place} if count else set()
-        if factor != 1 and place.kind != "cost":
-            changed[place.kind == "BP1"].append(not count)
-    return Wrong(places, values, all(any(right) for right in changed.values() if right))
+    return Wrong(places, values)
 
 
 def likely_scales(net: Network) -> tuple[float, ...]:

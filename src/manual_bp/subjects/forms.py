@@ -126,6 +126,8 @@ def _from_sequence(argument: str, net: Network, given: Sequence[Any], problems: 
         cost, given = given
         if isinstance(given, (Backprop, Mapping)):
             return record_from(argument, net, given)
+    if len(given) == 2 * net.depth and all(len(_size(W) or ()) == 2 for W in given[::2]):
+        given = list(zip(given[::2], given[1::2], strict=True))  # as model.parameters() gives them
     if net.depth == 1 and _is_pair(given):
         given = [given]
     layers = [(f"dW{l}", f"db{l}") for l in net.layers]

@@ -1,6 +1,6 @@
 """compare: one record held against another, with a verdict for every equation of every layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,9 @@ from manual_bp.verdicts.rows import (
     row_of,
 )
 from manual_bp.witnesses.autodiff import autodiff
+
+A_FEW = 100
+"""So many bounds off at most, a σ that rounds more than is assumed is as likely as a mistake."""
 
 
 @dataclass(frozen=True)
@@ -209,9 +212,26 @@ def agreement_of(
     notes, hidden = mine.notes, [row.place.symbol for row in rows if row.verdict == UNDECIDED]
     if mine.is_update and hidden:
         notes += (f"the rounding of the update hides {listed(hidden)}: a larger η shows more",)
+    notes += tuple(_assumed_rounding(call.net, rows))
     names = str(call.net), mine.name, theirs.name, mine.arithmetic.name
     found = Agreement(tuple(rows), *names, notes)
     return found if found.disagreements else replace(found, rows=tuple(map(held_to_witness, rows)))
+
+
+def _assumed_rounding(net: Network, rows: Sequence[Row]) -> Iterator[str]:
+    """A word on each σ of a user's own that states no rounding, where a row is a few bounds off."""
+    off: dict[str, list[str]] = {}
+    for row in rows:
+        if row.verdict == DISAGREES and row.quantity in ("a", "delta") and row.layer:
+            sigma = net.sigma[row.layer]
+            if sigma.rounding is None and 1 < row.bound_ratio <= A_FEW:
+                off.setdefault(sigma.name, []).append(row.place.symbol)
+    for name, places in off.items():
+        yield (
+            f"your σ {name!r} states no rounding, so that of a few operations on numbers near 1 is "
+            f"assumed, and {listed(places)} {'are' if len(places) > 1 else 'is'} a few bounds off: "
+            f"if σ or σ′ cancels or has large terms, say how much with Activation(rounding=…)"
+        )
 
 
 def _in_scale(call: Call, place: Place, shown: Shown, scales: Scales) -> Shown:

@@ -23,6 +23,7 @@ AGREES, DISAGREES, UNDECIDED, UNTESTED, NONFINITE = VERDICTS = (
     "untested",
     "nonfinite",
 )
+NOT_GIVEN = "not given"
 CLEAR = 16  # how many times its bound a quantity must be, for agreement to say something
 
 
@@ -98,7 +99,7 @@ def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
     measured = end_to_end._asdict()
     finite = measured.pop("finite")
     if got is None:
-        return Row(**place._asdict(), shape=shape, verdict=UNTESTED, note="not given")
+        return Row(**place._asdict(), shape=shape, verdict=UNTESTED, note=NOT_GIVEN)
 
     off, truth, bound = _nearest_right_value(judged)
     ratio = _over(off, bound)
