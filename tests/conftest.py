@@ -6,13 +6,11 @@ import shutil
 import tempfile
 
 # What takes the tests' time is compiling. A program that one test compiled, the next one finds, and
-# so do pytest's other workers and the processes that the tests start, which inherit the folder. Who
-# sets one that stays has it in the next run too. A file that another process has written half of
-# does not unpack: JAX warns, which pyproject.toml ignores, and compiles.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    COMPILED = tempfile.mkdtemp(prefix="compiled-")
-    atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
+# so do the processes that it starts. Each worker has a folder of its own: JAX's files are not
+# written whole or not at all, and two workers must not read each other's halves.
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it once; its own default is another
