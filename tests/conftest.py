@@ -15,9 +15,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it once; its own default is another
 
-import jax
-import pytest
-from jaxtyping import install_import_hook
+import jax  # noqa: E402 (it reads these)
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 # The shapes in these annotations hold for every call that a test makes. Not in network.py, whose
 # own checks and messages are what is tested there.
