@@ -165,8 +165,15 @@ def check(
     agreement, findings = best.in_their_layout, list[Finding]()
     if best is not declared:
         right = not agreement.disagreements
-        m = examples(call.x)
-        findings.append(undeclared(best.convention, convention, explains_all=right, m=m))
+        findings.append(
+            undeclared(
+                best.convention,
+                convention,
+                explains_all=right,
+                m=examples(call.x),
+                is_update=best.subject.is_update,
+            )
+        )
     if agreement.disagreements:
         findings += _findings(best)
     warnings = (*blind_spots(call), *ambiguities(net, call.x, agreement))

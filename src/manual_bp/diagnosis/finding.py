@@ -9,7 +9,7 @@ from manual_bp.diagnosis.mistakes import right_formula
 from manual_bp.diagnosis.search import Fit, Observation
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
-from manual_bp.text import listed, of_bound, superscript, times
+from manual_bp.text import of_bound, superscript, times
 from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.rows import NONFINITE, Row
 
@@ -116,7 +116,14 @@ def either(findings: Sequence[Finding]) -> Finding:
     )
 
 
-def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m: int) -> Finding:
+def undeclared(
+    found: Convention,
+    declared: Convention,
+    *,
+    explains_all: bool,
+    m: int,
+    is_update: bool = False,
+) -> Finding:
     """The one sentence for a convention that was not declared."""
     names = ("rows", "columns")
     parts = {
@@ -133,7 +140,8 @@ def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m
         "sign": "δ, ∂C/∂W and ∂C/∂b are minus the gradient, to be added"
         if found.sign == "ascent"
         else "δ, ∂C/∂W and ∂C/∂b are the gradient, not minus it",
-        "scale": f"C and its derivatives are {found.scale / declared.scale:.6g} times as large",
+        "scale": f"C and its derivatives are {found.scale / declared.scale:.6g} times as large"
+        + (", or η is another than you say" if is_update else ""),
     }
     said = [text for name, text in parts.items() if getattr(found, name) != getattr(declared, name)]
     sign_alone = found == replace(declared, sign="ascent")
@@ -143,7 +151,7 @@ def undeclared(found: Convention, declared: Convention, *, explains_all: bool, m
         "convention",
         0,
         "convention or ascent_sign" if sign_alone else "convention",
-        f"in your arrays {listed(said)}.",
+        f"in your arrays {'; '.join(said)}.",
         f"That is no mistake: pass convention={found}.{subtracted}{rest}",
     )
 
