@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import manual_bp as mbp
 from helpers import random_case
@@ -17,6 +18,11 @@ CASES = {
     "no hidden layer": (("softmax",), "cross_entropy"),
 }
 WIDTHS = (3, 5, 4, 6, 2)
+# By default those that differ most; all of them in the sweep.
+SAMPLE = [
+    name if name in ("logits", "kinks") else pytest.param(name, marks=pytest.mark.sweep)
+    for name in CASES
+]
 
 
 def network(name):

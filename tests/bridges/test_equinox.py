@@ -16,7 +16,7 @@ def gradients_of(net, model, x, y):
     return eqx.filter_grad(lambda model: bridged.jax_cost(net, jax.vmap(model)(x), y))(model)
 
 
-@pytest.mark.parametrize("name", bridged.CASES)
+@pytest.mark.parametrize("name", bridged.SAMPLE)
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_filter_grad_are_right(name):
     net = bridged.network(name)

@@ -21,7 +21,7 @@ def linen_gradients(net, module, variables, x, y):
     return jax.grad(lambda v: bridged.jax_cost(net, module.apply(v, x), y))(variables)
 
 
-@pytest.mark.parametrize("name", bridged.CASES)
+@pytest.mark.parametrize("name", bridged.SAMPLE)
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_nnx_are_right(name):
     net = bridged.network(name)
@@ -34,7 +34,7 @@ def test_gradients_of_nnx_are_right(name):
     bridged.assert_judged(net, params, x, y, gradients)
 
 
-@pytest.mark.parametrize("name", bridged.CASES)
+@pytest.mark.parametrize("name", bridged.SAMPLE)
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_linen_are_right(name):
     net = bridged.network(name)

@@ -21,7 +21,7 @@ def gradients_of(net, model, x, y):
     return jax.grad(C)([v.value for v in model.trainable_variables])
 
 
-@pytest.mark.parametrize("name", bridged.CASES)
+@pytest.mark.parametrize("name", bridged.SAMPLE)
 def test_gradients_are_right(name):
     net = bridged.network(name)
     params, x, y = bridged.case(net, dtype="float32")

@@ -29,7 +29,7 @@ def trained(net, model, x, y):
     return model
 
 
-@pytest.mark.parametrize("name", bridged.CASES)
+@pytest.mark.parametrize("name", bridged.SAMPLE)
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_autograd_are_right(name):
     net = bridged.network(name)
