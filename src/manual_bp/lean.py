@@ -89,7 +89,7 @@ def tie(z: Array, delta: Array) -> Array:
     return jnp.where(jnp.isnan(first), first, z)
 
 
-def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> Array:
+def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> Any:
     """aᴸ, what the network says of each example; with `classes`, the number of its class.
 
     Args:

@@ -248,6 +248,7 @@ def _nearest_reading(declared: _Reading) -> _Reading:
             here = wrong_in(reading.judged, scales, other.scales(m))
             if here.places <= wrong.places:
                 found.append((reading, other, here))
+    as_declared = [len(wrong.places) for _, other, wrong in found if other == ours]
     found = _with_the_output_right(found, declared)
 
     def rank(one: tuple[_Reading, Convention, Wrong]) -> tuple[int, int, int, bool]:
@@ -256,12 +257,9 @@ def _nearest_reading(declared: _Reading) -> _Reading:
         return len(wrong.places), wrong.values, ours.differences(other), other.scale != ours.scale
 
     reading, nearest, fewest = min(found, key=rank)
-    for _, other, wrong in found:
-        if other == ours and len(wrong.places) == len(fewest.places):
-            return declared
-    if nearest in (ours, reading.convention):
-        return declared if nearest == ours else reading
-    return replace(reading, convention=nearest)
+    if as_declared and as_declared[0] <= len(fewest.places):
+        return declared
+    return reading if nearest == reading.convention else replace(reading, convention=nearest)
 
 
 def _with_the_output_right(
