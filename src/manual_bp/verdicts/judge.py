@@ -118,6 +118,12 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
         got = shown.get(place)
         if place.is_per_example:
             value = _to_go_on_with(ar, place, got, right)
+            terms_of_product = {"z": W[l].shape[1] if l else 0, "BP2": len(W.get(l + 1, ()))}
+            if got is not None and terms_of_product.get(place.kind) == 1:
+                # A compiler fuses such a product into all that reads it, and rounds it anew there.
+                value = Uncertain(
+                    value.value, right.bound + (0 if value.error is None else value.error)
+                )
             {"z": z, "a": a, "delta": delta}[place.quantity][l] = value
             if place.kind == "a":
                 own[l] = OwnActivation(got and got.value, got is not None and differs(value, right))
