@@ -62,29 +62,22 @@ def read_call(net: Network, params: Any, x: Any, *y: Any) -> Call:
     problems.raise_all()
     dtype = _dtype_of([*(array for layer in layers for array in layer if array is not None)], rows)
     _one_dtype(layers, problems)
-    container = tuple if isinstance(params, tuple) else list
-    call = Call(
-        net,
-        container(
-            _like(layer, [None if array is None else array.of(dtype) for array in arrays])
-            for layer, arrays in zip(params, layers, strict=True)
-        ),
-        *(array.of(dtype) for array in rows),
-    )
+    call = Call(net, _in_containers(params, layers, dtype), *(array.of(dtype) for array in rows))
     if not problems.found:
         _numbers(call, problems)
     problems.raise_all()
     return call
 
 
-def check_call(net: Network, params: Any, x: Any, *y: Any) -> None:
-    """Raise what `read_call` raises."""
-    read_call(net, params, x, *y)
+def _in_containers(params: Any, layers: "list[list[Given | None]]", dtype: Any) -> Any:
+    """What was read of parameters, in the containers in which they came."""
 
+    def layer_like(came: Any, pair: "list[Given | None]") -> Any:
+        arrays = [None if given is None else given.of(dtype) for given in pair]
+        return type(came)(arrays) if type(came) in (tuple, list) else Layer(*arrays)
 
-def _like(layer: Any, arrays: list[Any]) -> Any:
-    """A pair of arrays in the container in which they came."""
-    return type(layer)(arrays) if type(layer) in (tuple, list) else Layer(*arrays)
+    container = tuple if isinstance(params, tuple) else list
+    return container(map(layer_like, params, layers))
 
 
 @contextmanager
@@ -181,20 +174,21 @@ def _read_layers(argument: str, layers: Any, dtype: Any = None) -> tuple[Any, An
     if not pairs or isinstance(layers, Layer):
         raise TypeError(f"{argument}: expected a Layer(W, b) for each layer, got {kind(layers)}")
     given = [
-        [
-            None if array is None else read_array(f"{argument}, layer {l}, {name}", array, problems)
-            for name, array in zip("Wb", layer, strict=True)
-        ]
+        _read_pair(f"{argument}, layer {l}", layer, problems)
         for l, layer in enumerate(layers, start=1)
     ]
     problems.raise_all()
     if dtype is None:
         dtype = _dtype_of([array for layer in given for array in layer if array is not None])
-    arrays = (
-        _like(layer, [None if array is None else array.of(dtype) for array in pair])
-        for layer, pair in zip(layers, given, strict=True)
-    )
-    return (tuple if isinstance(layers, tuple) else list)(arrays), dtype
+    return _in_containers(layers, given, dtype), dtype
+
+
+def _read_pair(argument: str, layer: Any, problems: Problems) -> "list[Given | None]":
+    """W and b of a layer; None for what is None or no array."""
+    return [
+        None if array is None else read_array(f"{argument}, {name}", array, problems)
+        for name, array in zip("Wb", layer, strict=True)
+    ]
 
 
 def _described(layers: Any) -> str:
@@ -305,10 +299,7 @@ def _params(net: Network, params: Any, problems: Problems) -> list[list[Given | 
                 f"got {kind(layer)}"
             )
             continue
-        W = read_array(f"params, layer {l}, W", layer[0], problems)
-        b = None
-        if layer[1] is not None:
-            b = read_array(f"params, layer {l}, b", layer[1], problems)
+        W, b = _read_pair(f"params, layer {l}", layer, problems)
         n, shape = net.sizes[l], (net.sizes[l], net.sizes[l - 1])
         if W is not None and W.array.shape != shape:
             fix = "; W is (out, in): pass its transpose" if W.array.shape == shape[::-1] else ""

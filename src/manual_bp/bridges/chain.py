@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from manual_bp.activations import Activation
-from manual_bp.calls import check_call
+from manual_bp.calls import read_call
 from manual_bp.checks import FLOATS, Problems
 from manual_bp.costs import COSTS, Cost
 from manual_bp.network import Layer, Network
@@ -192,7 +192,7 @@ def checked(net: Network, params: Any) -> list[tuple[Activation | None, Any, Any
     """
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")]
     known = [dtype for dtype in dtypes if dtype.name in FLOATS]
-    check_call(net, params, np.zeros(getattr(net, "sizes", (1,))[0], (*known, np.float32)[0]))
+    read_call(net, params, np.zeros(getattr(net, "sizes", (1,))[0], (*known, np.float32)[0]))
     layers = []
     for l, (W, b) in zip(net.layers, params, strict=True):
         sigma: Activation | None = net.sigma[l]

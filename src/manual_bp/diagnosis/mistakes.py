@@ -22,7 +22,7 @@ from manual_bp.diagnosis.equations import (
 )
 from manual_bp.network import Network
 from manual_bp.record import Place
-from manual_bp.subjects.convention import Convention, Scales
+from manual_bp.subjects.convention import Convention, Scales, penalty_in
 
 Formula = Callable[["Inputs"], Any]
 Text = str | Callable[[Convention], str]
@@ -178,16 +178,10 @@ class Inputs:
     @property
     def penalty(self) -> Any:
         """The l2 term of this equation; 0 where it has none."""
-        net, (_, scale) = self.net, self.scales.of(self.place)
-        if not net.l2:
-            return 0
-        scale = abs(scale) if self.absolute else scale
-        if self.kind == "cost":
-            params = [(self.W[l], self.b[l]) for l in net.layers]
-            return scale * net.l2 / 2 * sum((w**2).sum() for w in net.penalised(params))
-        if self.kind == "BP3" and net.l2_biases and self.b[self.l] is not None:
-            return scale * net.l2 * self.b[self.l]
-        return scale * net.l2 * self.W[self.l] if self.kind == "BP4" else 0
+        _, scale = self.scales.of(self.place)
+        params = [(self.W[l], self.b[l]) for l in self.net.layers]
+        penalty = penalty_in(self.net, params, self.place)
+        return (abs(scale) if self.absolute else scale) * penalty
 
     @property
     def has_penalty(self) -> bool:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from manual_bp.backprop import backprop
-from manual_bp.calls import check_call
+from manual_bp.calls import read_call
 from manual_bp.checks import Problems, float_dtype, whole_number
 from manual_bp.families import parsed
 from manual_bp.network import Layer, Network, Params
@@ -125,7 +125,7 @@ def case_from(
     m, dtype = len(inputs[1]), inputs[1].dtype.name
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         wide = jax.tree.map(partial(np.asarray, dtype=np.float64), inputs)
-        check_call(net, *wide)
+        read_call(net, *wide)
         if wide[1].ndim == 1:
             raise ValueError(f"x: expected shape (m, {m}), got ({m},); pass x[None]")
         _check_size(net, m)

@@ -37,6 +37,12 @@ class Scales(NamedTuple):
             return self.delta, 0
         return (self.gradient, self.gradient_penalty) if place.quantity in ("dW", "db") else (1, 0)
 
+    def scaled(self, net: Network, params: Params, place: Place, array: Any) -> Any:
+        """An array of ours as theirs, its penalty apart."""
+        k, k_penalty = self.of(place)
+        added = penalty_in(net, params, place)
+        return k * (array - added) + k_penalty * added
+
     @property
     def collected(self) -> float:
         """What BP3 and BP4 multiply their sums over the examples by: 1/m where δ is without it."""
@@ -146,9 +152,7 @@ class Convention:
         scales, theirs = self.scales(m), {}
         for place in places(net, params):
             array = np.asarray(record.at(place), np.float64)
-            k, k_penalty = scales.of(place)
-            added = penalty_in(net, params, place)
-            theirs[place] = k * (array - added) + k_penalty * added
+            theirs[place] = scales.scaled(net, params, place, array)
         if self.bias != "separate":
             side = slice(None, None, -1 if self.bias == "first" else 1)
             for l in net.layers:

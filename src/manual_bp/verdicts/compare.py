@@ -9,7 +9,7 @@ from manual_bp.calls import Call, read_call
 from manual_bp.checks import Problems, whole_number
 from manual_bp.network import Network, Params
 from manual_bp.record import Place
-from manual_bp.subjects.convention import Scales, penalty_in
+from manual_bp.subjects.convention import Scales
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import given_by
 from manual_bp.subjects.subject import Shown, Subject, read_subject
@@ -236,7 +236,6 @@ def _assumed_rounding(net: Network, rows: Sequence[Row]) -> Iterator[str]:
 
 def _in_scale(call: Call, place: Place, shown: Shown, scales: Scales) -> Shown:
     """A value of ours in a subject's scale."""
-    k, k_penalty = scales.of(place)
-    added = penalty_in(call.net, call.params, place)
-    error = None if shown.error is None else abs(k) * shown.error
-    return shown._replace(value=k * (shown.value - added) + k_penalty * added, error=error)
+    value = scales.scaled(call.net, call.params, place, shown.value)
+    error = None if shown.error is None else abs(scales.of(place)[0]) * shown.error
+    return shown._replace(value=value, error=error)

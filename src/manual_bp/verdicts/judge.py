@@ -117,13 +117,11 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
         terms = terms if added is None else (added,)
         got = shown.get(place)
         if place.is_per_example:
-            value = _to_go_on_with(ar, place, got, right)
-            terms_of_product = {"z": W[l].shape[1] if l else 0, "BP2": len(W.get(l + 1, ()))}
-            if got is not None and terms_of_product.get(place.kind) == 1:
-                # A compiler fuses such a product into all that reads it, and rounds it anew there.
-                value = Uncertain(
-                    value.value, right.bound + (0 if value.error is None else value.error)
-                )
+            before = {"z": l - 1, "BP2": l + 1}.get(
+                place.kind
+            )  # whose neurons the product sums over
+            is_sum = before is None or net.sizes[before] > 1
+            value = _to_go_on_with(ar, place, got, right, is_sum)
             {"z": z, "a": a, "delta": delta}[place.quantity][l] = value
             if place.kind == "a":
                 own[l] = OwnActivation(got and got.value, got is not None and differs(value, right))
@@ -151,13 +149,21 @@ def _penalty(net: Network, scales: Scales, place: Place, params: Params) -> Any:
     return None
 
 
-def _to_go_on_with(ar: Arithmetic, place: Place, got: Shown | None, right: Bounded) -> Uncertain:
-    """What the next equations read: the subject's own value, or the truth in its place."""
+def _to_go_on_with(
+    ar: Arithmetic, place: Place, got: Shown | None, right: Bounded, is_sum: bool
+) -> Uncertain:
+    """What the next equations read: the subject's own value, or the truth in its place.
+
+    A product of one term is no sum: a compiler fuses it into all that reads it, and rounds it anew
+    there.
+    """
     if got is None:
         return Uncertain(right.truth, right.bound)
     value, valid, error = got
     if ar.excess and place.kind != "x":  # x is as it was given
         error = ar.excess * jnp.abs(value) + (0 if error is None else error)
+    if not is_sum:
+        error = right.bound + (0 if error is None else error)
     if valid is None:
         return Uncertain(value, error)
     return Uncertain(
