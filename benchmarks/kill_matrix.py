@@ -25,7 +25,7 @@ import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
 from manual_bp.cli.main import new_app, run_app
 from manual_bp.cli.options import Positive
-from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
+from manual_bp.diagnosis.edits import CATALOGUE, Edit
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import Place
 from table import Cells, Figure, Files, Rows, markdown, read, select
@@ -34,6 +34,8 @@ Dtype = Literal["float32", "float64", "bfloat16"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
 FORMAT = "manual_bp.kill_matrix 2"
 WORST, PAIRS = "worst of bound", "two mistakes at once"
+IN_ONE, ALONE = "two in one equation", "two equations, from the gradients alone"
+NAMED_PAIRS = (IN_ONE, ALONE)
 HIDDEN = [name for name in ACTIVATIONS if name not in ("softmax", "exp")]  # exp overflows in depth
 OUTPUTS = [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
 OUTPUTS += [(name, "quadratic") for name in (*HIDDEN, "softmax")]
@@ -48,7 +50,7 @@ CHECKERS = {"check_grads": jax.test_util.check_grads, "chex": chex.assert_numeri
 FINE = ("found", "missed", "named", "unnamed")  # a gradient checker may miss, check be silent
 COLUMNS = (*DTYPES, *CHECKERS, "check", "same", WORST)
 Case = tuple[mbp.Network, Any, Any, Any]
-Planted = dict[Place, Mistake]
+Planted = dict[Place, Any]  # an edit, or several of one equation
 Random = np.random.Generator
 
 
@@ -142,19 +144,37 @@ def judge(agreement: mbp.Agreement, places: Iterable[Place]) -> str:
 
 
 def named(found: Iterable[mbp.Finding], mistakes: Planted) -> str:
-    """'named' where each finding names its mistake, be it with others that give the same."""
-    findings = {(f.equation, f.layer): f.mistake for f in found}
-    names = {(place.equation, place.layer): m.name for place, m in mistakes.items()}
+    """'named' where each finding names its mistakes, be it with others that give the same."""
+    findings = {(f.equation, f.layer): f for f in found}
+    planted = {
+        (place.equation, place.layer): edits if isinstance(edits, tuple) else (edits,)
+        for place, edits in mistakes.items()
+    }
     # Of a network of one square layer, a transposed gradient may be how W is laid out; minus the
-    # gradient may be what is to be added.
-    if findings.keys() == {("convention", 0)}:
-        its = str(findings["convention", 0]).replace("convention", "gradient_transposed")
-        right = set(names.values()) <= set(its.split(" or "))
-    elif right := findings.keys() == names.keys():
-        if None in findings.values():
-            return "unnamed"
-        right = all(names[key] in str(its).split(" or ") for key, its in findings.items())
-    return "named" if right else "misnamed"
+    # gradient may be what is to be added, and every factor in BP1 one of C.
+    convention = findings.pop(("convention", 0), None)
+    if convention:
+        edits = {edit.name for key in planted.keys() - findings.keys() for edit in planted[key]}
+        factors = {name for name, edit in CATALOGUE.items() if edit.part == "factor"}
+        if not edits <= factors | {"gradient_transposed"} or not edits:
+            return "misnamed"
+        planted = {key: its for key, its in planted.items() if key in findings}
+    told = {key: finding for key, finding in findings.items() if finding.mistake}
+    if not all(key in planted and is_named(planted[key], its) for key, its in told.items()):
+        return "misnamed"
+    if findings.keys() != planted.keys():
+        return "misplaced"
+    return "named" if told.keys() == findings.keys() else "unnamed"
+
+
+def is_named(planted: Sequence[Edit], finding: mbp.Finding) -> bool:
+    """Whether a finding tells these edits, one way or another; a factor by any name it has."""
+    ways = [set(way.split(" and ")) for way in str(finding.mistake).split(" or ")]
+    factors = {name for name, edit in CATALOGUE.items() if edit.part in ("factor", "whole")}
+    names = {edit.name for edit in planted}
+    if "factor" in names:
+        return any(names - factors == way - factors and way & factors for way in ways)
+    return names in ways
 
 
 def passes(checker: Any, case: Case, record: mbp.Backprop, mistakes: Planted) -> bool:
@@ -179,22 +199,59 @@ def passes(checker: Any, case: Case, record: mbp.Backprop, mistakes: Planted) ->
 
 
 def plant_pairs(seed: int, index: int) -> Iterator[Figure]:
-    """Two mistakes at once, in different equations; ten times, where there is room for both."""
-    case = small_case(seed, index, "float32")
-    random = np.random.default_rng((seed, index, 3))
-    options = [(place, m) for m in CATALOGUE.values() for place in places_for(case[0], m)]
-    right = backprop_with(*case, {})
-    for _ in range(10):
-        pair = dict(options[i] for i in random.choice(len(options), 2, replace=False))
-        try:
-            both = backprop_with(*case, pair)
-            alone = {place: backprop_with(*case, {place: pair[place]}) for place in pair}
-        except ValueError:
-            continue
-        same = (same_numbers(right, one, place, "float32") for place, one in alone.items())
-        if len(pair) == 2 and not any(same):
-            outcome = judge(mbp.compare(*case, subject=both), pair)
-            yield Figure("right", PAIRS, peer="float32", what=outcome)
+    """Two mistakes at once; ten times in each way, where there is room for both.
+
+    In two equations, with all shown and with the gradients alone; and in one equation.
+    """
+    for way in (PAIRS, *NAMED_PAIRS):
+        case = small_case(seed, index, "float32" if way == PAIRS else "float64")
+        random = np.random.default_rng((seed, index, 3))
+        options = [(place, m) for m in CATALOGUE.values() for place in places_for(case[0], m)]
+        if way == ALONE:
+            options = [one for one in options if one[0].equation.startswith("BP")]
+        for _ in range(10):
+            (place, first), (there, second) = (
+                options[i] for i in random.choice(len(options), 2, replace=False)
+            )
+            pair: Planted = {place: first, there: second}
+            if way == IN_ONE:
+                both = [m for at, m in options if at == place and m.part != first.part]
+                pair = {place: (first, both[random.integers(len(both))])} if both else {}
+            if pair and (way == IN_ONE or place.equation != there.equation):
+                yield from paired(case, pair, way)
+
+
+def paired(case: Case, pair: Planted, way: str) -> Iterator[Figure]:
+    """What is said of two mistakes, if each of them changes what is shown."""
+    one_place = len(pair) == 1
+
+    def record(planted: Planted) -> mbp.Backprop:
+        made = backprop_with(*case, planted)
+        return mbp.Backprop(dW=made.dW, db=made.db) if way == ALONE else made
+
+    ((place, edits), *others) = pair.items()
+    singles = [{place: edit} for edit in edits] if one_place else [{place: edits}, dict(others)]
+    try:
+        both, *alone = (record(planted) for planted in (pair, *singles))
+    except ValueError:
+        return
+    dtype = case[2].dtype.name
+    if any(alike(both, one, dtype) for one in (record({}), *alone)):
+        return
+    if way == PAIRS:
+        outcome = judge(mbp.compare(*case, subject=both), pair)
+        yield Figure("right", way, peer=dtype, what=outcome)
+        return
+    outcome = named(mbp.check(*case, both).findings, pair)
+    note = "" if outcome != "misnamed" else f"{outcome}: {case[0]}, {len(case[2])} examples, {pair}"
+    yield Figure("pair", way, peer="check", what=outcome, note=note)
+
+
+def alike(one: mbp.Backprop, other: mbp.Backprop, dtype: str) -> bool:
+    """Whether two records have the same numbers everywhere."""
+    return all(
+        same_numbers(one, other, place, dtype) for place, array in one.items() if array is not None
+    )
 
 
 def declare_conventions(seed: int, index: int) -> Iterator[Figure]:
@@ -310,7 +367,10 @@ def summed(trials: Sequence[Figure]) -> Rows:
 def matrix(rows: Rows) -> Cells:
     """How many were found, named or accepted, of all that were tried; ?n for n undecided."""
     together = [row._replace(network="all mistakes") for row in select(rows, section="mistake")]
-    rows = [*select(rows, section="mistake"), *together, *select(rows, section="right")]
+    sections = ("pair", "right")
+    rows = [*select(rows, section="mistake"), *together] + [
+        row for section in sections for row in select(rows, section=section)
+    ]
     counts: dict[tuple[str, str], Any] = defaultdict(Counter)
     for row in rows:
         counts[row.network, row.peer][row.what] += row.median

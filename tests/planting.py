@@ -8,7 +8,7 @@ import numpy as np
 
 import manual_bp as mbp
 from helpers import random_case
-from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
+from manual_bp.diagnosis.edits import CATALOGUE, Edit, Option, Sized
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import places
 
@@ -17,6 +17,7 @@ SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1
 UNEQUAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "cross_entropy", 0.1)
 DIAGONAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "quadratic")
 DECAYED = mbp.Network((3, 5, 2), ("tanh", "sigmoid"), "quadratic", 0.1, l2_biases=True)
+DEEP = mbp.Network((3, 5, 4, 5, 4), ("tanh", "tanh", "tanh", "identity"), "quadratic")
 
 
 @functools.cache
@@ -48,6 +49,11 @@ def decayed():
 
 
 @functools.cache
+def deep():
+    return DEEP, *random_case(DEEP, 7, 4, "float32")
+
+
+@functools.cache
 def right(case):
     """Backpropagation without a mistake, of one of the cases by name."""
     return backprop_with(*case(), {})
@@ -60,7 +66,7 @@ def at(net, kind, l):
 
 def room(mistake, kind):
     """The first of the cases, and its last place of a kind, where a mistake changes a number."""
-    for case in (square, unequal, diagonal, decayed):
+    for case in (square, unequal, diagonal, decayed, deep):
         for place in reversed(places_for(case()[0], mistake)):
             if place.kind != kind:
                 continue
@@ -92,7 +98,11 @@ def plant(case, *where, eta=0.5):
 
 def own_mistake(case, kind, l, formula):
     """A record with a mistake that the catalogue does not have: `formula` of the right array."""
-    mistake = Mistake("mine", (kind,), "", "", lambda inputs: formula(jnp.asarray(inputs.right)))
+
+    def after(right):
+        return Sized.of(np.asarray(formula(jnp.asarray(right.value))))
+
+    mistake = Edit("mine", kind, "result", "", "", lambda inputs: [Option(after)])
     return backprop_with(*case, {at(case[0], kind, l): mistake})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import manual_bp as mbp
 from helpers import assert_close, random_case
-from manual_bp.diagnosis.mistakes import CATALOGUE
+from manual_bp.diagnosis.edits import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with
 from planting import DECAYED, at, found
 

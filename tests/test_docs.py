@@ -10,6 +10,7 @@ import mypy.api
 import pytest
 
 import manual_bp
+from manual_bp.diagnosis.edits import CATALOGUE
 
 ROOT = pathlib.Path(__file__).parent.parent
 # The modules that need a library which need not be there.
@@ -85,3 +86,9 @@ def test_a_users_file_type_checks(tmp_path):
         [*map(str, files), "--config-file=", f"--cache-dir={tmp_path / 'cache'}"]
     )
     assert code == 0, out + err
+
+
+def test_the_docs_name_every_mistake():
+    page = (ROOT / "docs" / "checking.md").read_text()
+    chapter = page.partition("## The mistakes it knows\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", chapter)) - {"forward", "x"} == set(CATALOGUE)

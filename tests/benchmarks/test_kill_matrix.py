@@ -11,7 +11,7 @@ import pytest
 import kill_matrix
 import manual_bp as mbp
 from manual_bp.cli.main import run_app
-from manual_bp.diagnosis.mistakes import CATALOGUE
+from manual_bp.diagnosis.edits import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with
 from manual_bp.record import Place
 from table import Figure, figure, read, select
@@ -67,19 +67,23 @@ def test_named(case):
     assert named(found, {DB_1: it}) == "named"
     assert named(found, {DB_1: other}) == "misnamed"
     assert named(found, {DB_2: it}) == "misnamed"
-    assert named(found, {DB_1: it, DB_2: it}) == "misnamed"
+    assert named(found, {DB_1: it, DB_2: it}) == "misplaced"
 
-    def called(name):
-        return [replace(found[0], mistake=name)]
+    def called(*ways):
+        edits, alternatives = (ways[0], ways[1:]) if ways else ((), ())
+        return [replace(found[0], edits=edits, alternatives=alternatives)]
 
-    assert named(called("bias_missing or bias_averaged"), {DB_1: it}) == "named"
-    assert named(called(None), {DB_1: it}) == "unnamed"
-    told = [replace(found[0], equation="convention", layer=0, mistake="convention")]
-    assert named(told, {DB_1: it}) == "misnamed"
+    assert named(called(("bias_missing",), ("bias_averaged",)), {DB_1: it}) == "named"
+    assert named(called(), {DB_1: it}) == "unnamed"
+    both = ("bias_averaged", "bias_wrong_axis")
+    pair = (CATALOGUE["bias_wrong_axis"], it)
+    assert named(called(both), {DB_1: pair}) == "named"
+    assert named(called(both[:1]), {DB_1: pair}) == "misnamed"
+    assert named(called(("bias_averaged",)), {DB_1: CATALOGUE["factor"]}) == "named"
+    told = [replace(found[0], equation="convention", layer=0, edits=("convention",))]
+    assert named(told, {DB_1: other}) == "misnamed"
     assert named(told, {DW_1: CATALOGUE["gradient_transposed"]}) == "named"
-    told = [replace(told[0], mistake="convention or ascent_sign")]
     assert named(told, {BP1: CATALOGUE["ascent_sign"]}) == "named"
-    assert named(told, {DB_1: it}) == "misnamed"
 
 
 def test_right_code_is_accepted_in_every_form():

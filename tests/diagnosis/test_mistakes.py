@@ -6,21 +6,23 @@ import numpy as np
 import pytest
 
 import manual_bp as mbp
-from helpers import assert_close
-from manual_bp.diagnosis.mistakes import CATALOGUE
+from helpers import assert_close, random_case
+from manual_bp.diagnosis.edits import CATALOGUE, in_words
 from manual_bp.diagnosis.planting import backprop_with, places_for
+from manual_bp.diagnosis.search import Used
 from manual_bp.record import places
-from planting import SQUARE, UNEQUAL, at, leaves, ordinary, plant, room, same, square
+from planting import SQUARE, UNEQUAL, at, diagonal, leaves, ordinary, plant, room, same, square
 
 ONLY_OF_EACH_EXAMPLE = [
     ("sum_for_mean", "BP3"),
     ("sum_for_mean", "BP4"),
 ]  # where 1/m comes in there
+ELSEWHERE = ("momentum_mixed_in", "float32_step")  # of an update; in float64
 KINDS = [
     (name, kind)
     for name, mistake in CATALOGUE.items()
-    for kind in mistake.kinds
-    if (name, kind) not in ONLY_OF_EACH_EXAMPLE
+    for kind in mistake.kinds.split()
+    if (name, kind) not in ONLY_OF_EACH_EXAMPLE and name not in ELSEWHERE
 ]
 
 # ── Every mistake ────────────────────────────────────────────────────────────────────────────────
@@ -53,6 +55,30 @@ def test_a_mean_that_is_missing_where_the_gradients_are_made(kind):
     assert "Divide by m once, where the gradients are made." in finding.fix
 
 
+def test_momentum_in_an_update():
+    net, params, x, y = diagonal()
+    record = mbp.backprop(net, params, x, y)
+    step = [
+        mbp.Layer(W - 0.05 * dW, b - 0.05 * db)
+        for (W, b), dW, db in zip(params, record.dW, record.db, strict=True)
+    ]
+    diagnosis = mbp.check(net, params, x, y, mbp.Update(step, 0.5))
+    (finding,) = diagnosis.findings
+    assert (finding.equation, finding.layer) == ("BP1", 2)
+    assert "momentum_mixed_in" in finding.mistake.split(" or ")
+
+
+@pytest.mark.parametrize("kind", ["z", "a", "BP1", "BP2", "BP3", "BP4"])
+def test_a_step_in_single_precision(kind):
+    with jax.enable_x64(True):
+        case = (UNEQUAL, *random_case(UNEQUAL, 7, 1, "float64"))
+        place = at(UNEQUAL, kind, 1 + (kind == "BP1"))
+        wrong = backprop_with(*case, {place: CATALOGUE["float32_step"]})
+    (finding,) = mbp.check(*case, wrong).findings
+    assert (finding.equation, finding.layer) == (place.equation, place.layer)
+    assert "float32_step" in finding.mistake.split(" or ")
+
+
 @pytest.mark.parametrize(
     ("kind", "layers"),
     [
@@ -79,10 +105,13 @@ def test_the_catalogue_is_in_order():
     for name, mistake in CATALOGUE.items():
         assert name == mistake.name == name.lower()
         assert name.isidentifier()
-        assert set(mistake.kinds) <= {place.kind for place in places(UNEQUAL)}
+        assert set(mistake.kinds.split()) <= {place.kind for place in places(UNEQUAL)}
         for convention in (mbp.Convention(), mbp.Convention("columns", "in_out", "sum", "example")):
-            formulas = [mistake.formula_at(kind, UNEQUAL, convention) for kind in mistake.kinds]
-            assert all("…" not in formula for formula in formulas)
+            for kind in mistake.kinds.split():
+                used = [Used(mistake, 3.0, "tanh")]
+                words = in_words(kind, UNEQUAL, convention, used, 7)
+                assert words
+                assert "{" not in words
             assert mistake.fix_in(convention).endswith(".")
 
 

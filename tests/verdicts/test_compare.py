@@ -18,7 +18,7 @@ from manual_bp import (
     numerical,
     summation,
 )
-from manual_bp.diagnosis.mistakes import Mistake
+from manual_bp.diagnosis.edits import Edit, Option
 from manual_bp.diagnosis.planting import backprop_with
 from manual_bp.record import Place, places
 from planting import with_sigmas
@@ -141,7 +141,7 @@ def scaled_at(net, case, place, of):
 
     σ′ is had from a, or where `of` says so from z; then BP1 too goes by a new σ(zᴸ).
     """
-    mistake = Mistake("scaled", (place.kind,), "", "", lambda g: g.right * np.float32(1.25))
+    mistake = Edit("scaled", place.kind, "factor", "", "", lambda g: [Option(1.25)])
     if of == "z":
         net = with_sigmas(net, *map(of_z, net.activations))
     wrong = backprop_with(net, *case, {place: mistake})

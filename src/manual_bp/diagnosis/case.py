@@ -10,7 +10,7 @@ from jax import Array
 
 from manual_bp.calls import in_64_bits
 from manual_bp.checks import Problems, float_dtype, random_key
-from manual_bp.diagnosis.mistakes import CATALOGUE, Mistake
+from manual_bp.diagnosis.edits import CATALOGUE, Edit
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop, Place
@@ -112,7 +112,7 @@ def _outcome(
     params: tuple[Layer, ...],
     x: Any,
     y: Any,
-    mistake: Mistake,
+    mistake: Edit,
     place: Place,
     right: Backprop,
 ) -> str:

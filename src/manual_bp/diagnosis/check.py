@@ -3,32 +3,23 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from manual_bp.calls import Call, examples, read_call
+from manual_bp.calls import examples, read_call
 from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
-from manual_bp.diagnosis.finding import Finding, either, finding_of, hidden_findings, undeclared
-from manual_bp.diagnosis.search import (
-    Observation,
-    Wrong,
-    explanations,
-    hidden_explanations,
-    likely_scales,
-    wrong_in,
-)
+from manual_bp.diagnosis.finding import Finding, findings_of, undeclared, unexplained
+from manual_bp.diagnosis.search import History, Observation, Search
 from manual_bp.network import Network, Params
-from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import Given, given_by
 from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.text import of_bound, printable
-from manual_bp.verdicts.compare import Agreement, agreement_of, check_decimals
-from manual_bp.verdicts.judge import Judged, judge
+from manual_bp.verdicts.compare import Agreement, check_decimals
+from manual_bp.verdicts.reading import Reading, nearest_reading
 from manual_bp.verdicts.rows import AGREES, NONFINITE, NOT_GIVEN, Row
 from manual_bp.witnesses.autodiff import autodiff
 
@@ -65,7 +56,7 @@ class Diagnosis:
             "format": "manual_bp.diagnosis",
             "version": 1,
             "ok": self.ok,
-            "findings": [vars(finding) for finding in self.findings],
+            "findings": [finding.to_dict() for finding in self.findings],
             "convention": vars(self.convention),
             "warnings": list(self.warnings),
             "agreement": self.agreement.to_dict(),
@@ -160,8 +151,9 @@ def check(
     if callable(subject):
         precision = precision or "highest"
     witness = read_subject("witness", Given("autodiff", autodiff(*call)), call, precision=precision)
-    declared = _Reading(call, given, precision, decimals, convention, witness)
-    best = _nearest_reading(declared) if declared.agreement.disagreements else declared
+    declared = Reading(call, given, precision, decimals, convention, witness)
+    best = nearest_reading(declared) if declared.agreement.disagreements else declared
+    best = _with_fewer_edits(best, declared)
     agreement, findings = best.in_their_layout, list[Finding]()
     if best is not declared:
         right = not agreement.disagreements
@@ -180,142 +172,50 @@ def check(
     return Diagnosis(tuple(findings), agreement, best.convention, warnings)
 
 
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """What a subject gave, read in one convention and judged once."""
-
-    call: Call
-    given: Given
-    precision: str | None
-    decimals: int | None
-    convention: Convention
-    witness: Subject
-
-    @cached_property
-    def subject(self) -> Subject:
-        return read_subject(
-            "subject",
-            self.given,
-            self.call,
-            precision=self.precision,
-            convention=self.convention,
-            decimals=self.decimals,
-        )
-
-    @cached_property
-    def judged(self) -> list[Judged]:
-        return judge(self.call, self.subject)
-
-    @cached_property
-    def agreement(self) -> Agreement:
-        return agreement_of(self.call, self.subject, self.witness, self.judged)
-
-    @property
-    def in_their_layout(self) -> Agreement:
-        """The agreement with shapes and indices as the subject has them."""
-        rows = tuple(map(self._laid_out, self.agreement.rows))
-        return replace(self.agreement, rows=rows)
-
-    def _laid_out(self, row: Row) -> Row:
-        misfit = row.place in self.subject.misfits
-        if misfit or not self.convention.is_transposed(row.place) or len(row.shape) < 2:
-            return row
-        worst = row.worst and replace(row.worst, index=row.worst.index[::-1])
-        return replace(row, shape=row.shape[::-1], worst=worst)
+def _with_fewer_edits(found: Reading, declared: Reading) -> Reading:
+    """The reading found, unless fewer edits explain all in the declared scale than in its own."""
+    ours = declared.convention
+    scales = {name: getattr(ours, name) for name in ("reduction", "delta", "sign", "scale")}
+    plain = replace(found.convention, **scales)
+    if plain == found.convention or not found.agreement.disagreements:
+        return found
+    other = declared if plain == ours else replace(declared, convention=plain)
+    unexplained, edits = _search(found)[0].rank
+    return other if _search(other)[0].rank < (unexplained, edits + 1) else found
 
 
-def _nearest_reading(declared: _Reading) -> _Reading:
-    """The declared convention, unless more arrays fit into another layout, or less is wrong there.
-
-    Shapes come first. Then the scales of each layout that is left are compared from one judgement;
-    one that makes a right place wrong is none.
-    """
-    ours, m = declared.convention, examples(declared.call.x)
-    layouts = [
-        declared if layout == ours else replace(declared, convention=layout)
-        for layout in ours.layouts()
-        if _can_matter(layout, declared)
-    ]
-    least = min(len(reading.subject.misfits) for reading in layouts)
-    factors = tuple(dict.fromkeys((ours.scale, *likely_scales(declared.call.net))))
-    found: list[tuple[_Reading, Convention, Wrong]] = []
-    for reading in layouts:
-        if len(reading.subject.misfits) > least:
-            continue
-        scales = reading.subject.scales
-        wrong = wrong_in(reading.judged, scales, scales)
-        for other in reading.convention.scalings(factors):
-            here = wrong_in(reading.judged, scales, other.scales(m))
-            if here.places <= wrong.places:
-                found.append((reading, other, here))
-    as_declared = [len(wrong.places) for _, other, wrong in found if other == ours]
-    found = _with_the_output_right(found, declared)
-
-    def rank(one: tuple[_Reading, Convention, Wrong]) -> tuple[int, int, int, bool]:
-        _, other, wrong = one
-        # Of two examples the sum is twice the mean: a sum is told before a scale.
-        return len(wrong.places), wrong.values, ours.differences(other), other.scale != ours.scale
-
-    reading, nearest, fewest = min(found, key=rank)
-    if as_declared and as_declared[0] <= len(fewest.places):
-        return declared
-    return reading if nearest == reading.convention else replace(reading, convention=nearest)
+def _findings(reading: Reading) -> list[Finding]:
+    """What explains the wrong rows, with as few edits as do."""
+    seen, rows = _seen(reading), _causes(reading)
+    found = [unexplained(seen, row) for row in rows if row.place not in seen.wrong]
+    return found + (findings_of(seen, _search(reading), rows) if seen.wrong else [])
 
 
-def _with_the_output_right(
-    found: list[tuple[_Reading, Convention, Wrong]], declared: _Reading
-) -> list[tuple[_Reading, Convention, Wrong]]:
-    """Those in which BP1 is right, where it is in any; where δᴸ is not shown, the gradients of L.
-
-    There the scale comes in, before any other mistake.
-    """
-    L = declared.call.net.depth
-    first = (Place("BP1", "delta", L), Place("BP3", "db", L), Place("BP4", "dW", L))
-    for place in first:
-        right = [one for one in found if place not in one[2].places]
-        if place in declared.subject.shown and right:
-            return right
+def _search(reading: Reading) -> list[History]:
+    """The histories of a reading, searched for once."""
+    if "histories" not in reading.found:
+        reading.found["histories"] = Search(_seen(reading)).histories()
+    found: list[History] = reading.found["histories"]
     return found
 
 
-def _can_matter(layout: Convention, declared: _Reading) -> bool:
-    """Whether a layout differs from the declared one in arrays that are given."""
-    given = [*declared.subject.shown, *declared.subject.misfits]
-    batchwise = any(place.is_per_example for place in given)
-    weights = any(place.quantity == "dW" for place in given)
-    ours = declared.convention
-    return (batchwise or layout.examples == ours.examples) and (
-        weights or (layout.weights, layout.bias) == (ours.weights, ours.bias)
-    )
-
-
-def _findings(reading: _Reading) -> list[Finding]:
-    """One for each wrong row; the mistake behind them all, where the errors are not given."""
+def _seen(reading: Reading) -> Observation:
     subject = reading.subject
-    seen = Observation.of(reading.call, subject, reading.convention, reading.judged)
-    shown = []
-    for row in _causes(reading.agreement, seen):
-        explicable = (
-            row.place in seen.judged
-            and seen.judged[row.place].got is not None
-            and row.verdict != NONFINITE
-        )
-        shown.append(finding_of(seen, row, explanations(seen, row.place) if explicable else []))
-    whole = all(one.got is not None for place, one in seen.judged.items() if place.is_per_example)
-    if whole or subject.misfits:
-        return shown
-    hidden = hidden_findings(seen, hidden_explanations(seen))
-    if hidden and len(shown) == 1 and shown[0].mistake:  # as like, the one and the other
-        return [either([shown[0], *hidden])]
-    return hidden or shown
+    wrong = [row.place for row in _causes(reading) if not _says_itself(row, subject)]
+    return Observation.of(reading.call, subject, reading.convention, reading.judged, wrong)
 
 
-def _causes(agreement: Agreement, seen: Observation) -> Sequence[Row]:
+def _says_itself(row: Row, subject: Subject) -> bool:
+    """Whether a row needs no search: NaN, or an array that should not be there."""
+    misfit = subject.misfits.get(row.place)
+    return row.verdict == NONFINITE or bool(misfit and misfit.array is None)
+
+
+def _causes(reading: Reading) -> Sequence[Row]:
     """The wrong rows, but not the NaN and Inf that follow from a NaN or Inf of another row."""
-    wrong = agreement.disagreements
+    wrong = reading.agreement.disagreements
+    truth = {one.place: one.truth for one in reading.judged}
     made_here = [
-        row
-        for row in wrong
-        if row.verdict != NONFINITE or np.isfinite(seen.judged[row.place].truth).all()
+        row for row in wrong if row.verdict != NONFINITE or np.isfinite(truth[row.place]).all()
     ]
     return made_here or wrong[:1]

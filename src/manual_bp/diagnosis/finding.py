@@ -1,16 +1,16 @@
-"""What is wrong, in words: which equation, in which layer, and which mistake it is."""
+"""What is wrong, in words: which equation, in which layer, and which edits of it explain it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from manual_bp.diagnosis.mistakes import right_formula
-from manual_bp.diagnosis.search import Fit, Observation
+from manual_bp.diagnosis.edits import in_words, right_formula
+from manual_bp.diagnosis.search import History, Observation, Step, Way
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
 from manual_bp.text import of_bound, superscript, times
-from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.rows import NONFINITE, Row
 
 
@@ -21,17 +21,29 @@ class Finding:
     Attributes:
         equation: "cost", "forward", "BP1" … "BP4", or "convention".
         layer: l = 1…L; 0 for a⁰ = x and for a convention.
-        mistake: its name in the catalogue, or None when it is none we know. Where several give the
-            same numbers, their names joined by " or ".
+        edits: the fewest that give the same numbers, by their names in the catalogue; none where
+            nothing explains them.
+        alternatives: others that are as few and give the same numbers.
         explanation: what is computed, what should be, and how near each of them the subject is.
         fix: what to do, in one sentence.
     """
 
     equation: str
     layer: int
-    mistake: str | None
+    edits: tuple[str, ...]
+    alternatives: tuple[tuple[str, ...], ...]
     explanation: str
     fix: str
+
+    @property
+    def mistake(self) -> str | None:
+        """The edits in one string, such as "half_missing or factor"; None where there are none."""
+        ways = (self.edits, *self.alternatives) if self.edits else ()
+        return " or ".join(dict.fromkeys(" and ".join(way) for way in ways)) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "mistake": self.mistake}
 
     def __str__(self) -> str:
         where = f"{self.equation} at layer {self.layer}"
@@ -41,78 +53,102 @@ class Finding:
         return f"{where}{name}: {self.explanation} {self.fix}".rstrip()
 
 
-def finding_of(seen: Observation, row: Row, fits: Sequence[Fit]) -> Finding:
-    """What is said of a wrong place whose array is shown, with the mistakes that explain it."""
+def findings_of(
+    seen: Observation, histories: Sequence[History], rows: Sequence[Row]
+) -> list[Finding]:
+    """One for each place of the best history; what the others say otherwise stands beside it."""
+    best, *others = histories
+    by_place = {row.place: row for row in rows}
+    found = []
+    for step in best.steps:
+        if not step.ways or (step.place.kind == "x" and "x" in seen.changed):
+            if step.place in by_place:
+                found.append(unexplained(seen, by_place[step.place]))
+            else:
+                found.append(_somewhere_before(seen, step.place))
+            continue
+        ways = list(step.ways)
+        for other in others:
+            here = [one for one in other.steps if one.place == step.place]
+            ways += here[0].ways if here else _instead(best, other)
+        found.append(_explained(seen, Step.of(ways), by_place.get(step.place)))
+    order = {place: i for i, place in enumerate(seen.judged)}
+    places = {(place.equation, place.layer): order[place] for place in order}
+    return sorted(found, key=lambda finding: places[finding.equation, finding.layer])
+
+
+def _instead(best: History, other: History) -> tuple[Way, ...]:
+    """The first thing that another history has and this one has not."""
+    known = {step.place for step in best.steps}
+    return next((step.ways for step in other.steps if step.place not in known), ())
+
+
+def _explained(seen: Observation, step: Step, row: Row | None) -> Finding:
+    place = step.place
+    told = dict.fromkeys(_told(seen, way, place) for way in step.ways)
+    should = _right_value(seen, place)
+    off = min(way.off for way in step.ways)
+    if row is None:  # not shown
+        explanation = f"all that is given follows if {'; or if '.join(told)}. It should be "
+        explanation += f"{should}."
+    else:
+        exactly = "" if off else "exactly "
+        near = f" Your numbers differ from that by {times(off)} of what rounding allows."
+        explanation = (
+            f"your {place.symbol} is {exactly}{'; or '.join(told)}.{near if off else ''} It should "
+            f"be {should}, from which it differs by {of_bound(row.bound_ratio)}."
+        )
+    ways = list(dict.fromkeys(way.names for way in step.ways))
+    fixes = (
+        _at(" ".join(used.edit.fix_in(seen.convention) for used in way.used), way.place.layer)
+        for way in step.ways
+    )
+    equation, layer = place.equation, place.layer
+    return Finding(equation, layer, ways[0], tuple(ways[1:]), explanation, _joined(fixes))
+
+
+def _told(seen: Observation, way: Way, place: Place) -> str:
+    """What such edits make of an array, with its name where it is another or is not shown."""
+    words = _at(in_words(way.place.kind, seen.net, seen.convention, way.used, seen.m),
+                way.place.layer)  # fmt: skip
+    shown = place in seen.judged and seen.judged[place].got is not None
+    if way.place == place and (shown or place in seen.misfits):
+        return words.partition(" = ")[2]
+    return words.replace(" = ", " is ", 1)
+
+
+def unexplained(seen: Observation, row: Row) -> Finding:
+    """What is said of a wrong place that no edits explain."""
     place, judged = row.place, seen.judged.get(row.place)
     what = place.symbol
     if judged is None or judged.got is None:  # it has no place in the record: the note says why
         fix = "Leave it out." if judged is None else "Give it that shape."
-        return _unnamed(row, f"{what}: {row.note}.", fix)
+        return _unnamed(row.place, f"{what}: {row.note}.", fix)
     if row.verdict == NONFINITE:
         where = f"your {what} is {row.worst.got} at {row.worst.index}." if row.worst else f"{what}."
-        return _unnamed(row, where, "Look for 0/0, log 0 or an overflow there.")
+        return _unnamed(row.place, where, "Look for 0/0, log 0 or an overflow there.")
     should, apart = _right_value(seen, place), of_bound(row.bound_ratio)
     if place.kind == "x" and "x" in seen.changed:
-        return Finding(
-            row.equation,
-            row.layer,
-            "input_changed",
+        finding = _unnamed(
+            place,
             f"your function changed x while it ran, and computed with that. It should be {should}.",
             "Work on a copy of x, or hand the changed x to the check as well.",
         )
-    if not fits:
-        return _unnamed(
-            row,
-            f"your {what} should be {should}. It is {_pattern(seen, judged, row)}. The two differ "
-            f"by {apart}.",
-            "This is none of the mistakes in the catalogue: compare that line with the formula.",
-        )
-    told = "; or ".join(_wrong_value(seen, fit, place) for fit in fits)
-    off = min(fit.off for fit in fits)
-    nearly = (
-        f" Your numbers differ from that by {times(off)} of what rounding allows." if off else ""
-    )
-    exactly = "" if off else "exactly "
-    return Finding(
-        row.equation,
-        row.layer,
-        " or ".join(fit.mistake.name for fit in fits),
-        f"your {what} is {exactly}{told}.{nearly} It should be {should}, from which it differs by "
-        f"{apart}.",
-        _joined(_fix(seen, fit, place) for fit in fits),
+        return replace(finding, edits=("input_changed",))
+    return _unnamed(
+        place,
+        f"your {what} should be {should}. It is {_pattern(seen, row)}. The two differ by {apart}.",
+        "This is none of the mistakes in the catalogue, nor a few of them together: compare that "
+        "line with the formula.",
     )
 
 
-def hidden_findings(seen: Observation, fits: Sequence[Fit]) -> list[Finding]:
-    """What is said of mistakes in arrays that are not shown, any of which explains all that is."""
-    return [_hidden(seen, fits, i) for i in range(len(fits[0].places) if fits else 0)]
-
-
-def _hidden(seen: Observation, fits: Sequence[Fit], i: int) -> Finding:
-    """The ith layer of each."""
-    chosen = [(fit, place) for fit in fits for place in fit.places[i : i + 1]]
-    told = dict.fromkeys(
-        f"{place.symbol} is {_wrong_value(seen, fit, place)}, where it should be "
-        f"{_right_value(seen, place)}"
-        for fit, place in chosen
-    )
-    first = fits[0].places[i]
-    return Finding(
-        first.equation,
-        first.layer,
-        " or ".join(dict.fromkeys(fit.mistake.name for fit in fits)),
-        f"all that is given follows if {'; or if '.join(told)}.",
-        _joined(_fix(seen, fit, place) for fit, place in chosen),
-    )
-
-
-def either(findings: Sequence[Finding]) -> Finding:
-    """One finding where several give the same numbers."""
-    return replace(
-        findings[0],
-        mistake=" or ".join(dict.fromkeys(str(finding.mistake) for finding in findings)),
-        explanation=" Or: ".join(finding.explanation for finding in findings),
-        fix=_joined(finding.fix for finding in findings),
+def _somewhere_before(seen: Observation, place: Place) -> Finding:
+    return _unnamed(
+        place,
+        f"the gradients of layer {place.layer} do not follow from {place.symbol} = "
+        f"{_right_value(seen, place)}, which you do not show.",
+        f"Show {place.symbol} as well: then it can be told from its gradients.",
     )
 
 
@@ -150,7 +186,8 @@ def undeclared(
     return Finding(
         "convention",
         0,
-        "convention or ascent_sign" if sign_alone else "convention",
+        ("convention",),
+        (("ascent_sign",),) if sign_alone else (),
         f"in your arrays {'; '.join(said)}.",
         f"That is no mistake: pass convention={found}.{subtracted}{rest}",
     )
@@ -160,8 +197,8 @@ def _line_of_W(convention: Convention) -> str:
     return "column" if convention.weights == "out_in" else "row"
 
 
-def _unnamed(row: Row, explanation: str, fix: str) -> Finding:
-    return Finding(row.equation, row.layer, None, explanation, fix)
+def _unnamed(place: Place, explanation: str, fix: str) -> Finding:
+    return Finding(place.equation, place.layer, (), (), explanation, fix)
 
 
 def _joined(sentences: Iterable[str]) -> str:
@@ -169,33 +206,22 @@ def _joined(sentences: Iterable[str]) -> str:
 
 
 def _right_value(seen: Observation, place: Place) -> str:
-    return _value_of(right_formula(place.kind, seen.net, seen.convention), place)
-
-
-def _wrong_value(seen: Observation, fit: Fit, place: Place) -> str:
-    eta = "" if fit.eta is None else f" with η = {fit.eta:.6g}"
-    formula = fit.mistake.formula_at(place.kind, seen.net, seen.convention)
-    return _value_of(formula, place) + eta
-
-
-def _fix(seen: Observation, fit: Fit, place: Place) -> str:
-    return _at(fit.mistake.fix_in(seen.convention), place.layer)
-
-
-def _value_of(formula: str, place: Place) -> str:
-    """What such a formula says that a quantity is, its name and the equals sign left out."""
-    return _at(formula, place.layer).removeprefix(f"{place.symbol} = ")
+    """What a quantity should be, its name and the equals sign left out."""
+    return _at(right_formula(place.kind, seen.net, seen.convention), place.layer).partition(" = ")[
+        2
+    ]
 
 
 def _at(formula: str, l: int) -> str:
-    """A formula of the catalogue, with the layer's number in it."""
+    """A formula with the layer's number in it."""
     for sign, shift in (("ˡ⁺¹", 1), ("ˡ⁺²", 2), ("ˡ⁻¹", -1), ("ˡ", 0), ("ᴸ", 0)):
         formula = formula.replace(sign, superscript(l + shift))
     return formula
 
 
-def _pattern(seen: Observation, judged: Judged, row: Row) -> str:
+def _pattern(seen: Observation, row: Row) -> str:
     """What can be said of numbers that fit no mistake: a factor, one row, one column, one value."""
+    judged = seen.judged[row.place]
     got, right, bound, m = seen.shown()[judged.place], judged.truth, judged.bound, seen.m
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers as wrong as can be
         scale = float((got * right).sum() / (right * right).sum()) if right.any() else 0.0

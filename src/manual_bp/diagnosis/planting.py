@@ -1,31 +1,22 @@
 """Backpropagation with mistakes in it, for tests of what finds them."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from manual_bp.diagnosis.equations import (
-    activation,
-    bias_gradient,
-    hidden_delta,
-    output_delta,
-    scaled_cost,
-    weight_gradient,
-    weighted_input,
-)
-from manual_bp.diagnosis.mistakes import Inputs, Mistake
+from manual_bp.diagnosis.edits import Edit, Inputs, Option
+from manual_bp.diagnosis.search import MULTIPLIERS, Equation
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, Place, by_layer, places
 from manual_bp.subjects.convention import Scales
 
 
-def places_for(net: Network, mistake: Mistake) -> list[Place]:
-    """Where a mistake can be made in a network: kind by kind, in the order of the layers."""
+def places_for(net: Network, edit: Edit) -> list[Place]:
+    """Where an edit can be made in a network: kind by kind, in the order of the layers."""
     order = sorted(places(net), key=lambda place: place.layer)
-    return [place for kind in mistake.kinds for place in order if place.kind == kind]
+    return [place for kind in edit.kinds.split() for place in order if place.kind == kind]
 
 
 def backprop_with(
@@ -33,27 +24,29 @@ def backprop_with(
     params: Params,
     x: Any,
     y: Any,
-    planted: Mapping[Place, Mistake],
+    planted: Mapping[Place, Edit | Sequence[Edit]],
     eta: float = 0.5,
     scales: Scales = Scales(),  # noqa: B008 (a tuple)
 ) -> Backprop:
-    """Backpropagation with mistakes in it: what follows a wrong step is computed from it.
+    """Backpropagation with edits in it: what follows a wrong step is computed from it.
+
+    Every step is computed in float64, and rounded to the format of x.
 
     Args:
         net: the network.
         params: a `Layer(W, b)` for each layer.
         x: (m, n_0).
         y: (m, n_L).
-        planted: the mistake to make at each place.
-        eta: η, of an update that comes too early.
+        planted: the edits to make at each place, of different parts; of each its first option.
+        eta: η, of an update that comes too early, or the constant that is added.
         scales: how many times ours its numbers are to be.
 
     Raises:
-        ValueError: where the network has no room for a mistake.
+        ValueError: where the network has no room for an edit.
 
     Example:
         >>> import jax, jax.numpy as jnp, manual_bp as mbp
-        >>> from manual_bp.diagnosis.mistakes import CATALOGUE
+        >>> from manual_bp.diagnosis.edits import CATALOGUE
         >>> net = mbp.Network((3, 2), ("tanh",), "quadratic")
         >>> params, x, y = net.init(jax.random.key(0)), jnp.ones((5, 3)), jnp.ones((5, 2))
         >>> (place,) = places_for(net, CATALOGUE["bias_missing"])
@@ -61,46 +54,45 @@ def backprop_with(
         >>> bool(wrong.db[0].any()), bool(wrong.dW[0].any())
         (False, True)
     """
-    (W, b), σ, L, m = by_layer(params), net.sigma, net.depth, len(x)
-    z: dict[int, Any] = {}
-    a: dict[int, Any] = {}
-    delta: dict[int, Any] = {}
-    dW: dict[int, Any] = {}
-    db: dict[int, Any] = {}
+    dtype = np.asarray(x).dtype
+    params, x, y = jax.tree.map(lambda v: np.asarray(v, np.float64), (tuple(params), x, y))
+    W, b = by_layer(params)
     made: dict[Place, Any] = {}
-
-    for place in places(net, params):
-        l = place.layer
-        match place.kind:
-            case "x":
-                array = jax.device_put(x)
-            case "z":
-                array = weighted_input(W[l], b[l], a[l - 1])
-            case "a":
-                array = activation(σ[l], z[l])
-            case "cost":
-                array = scaled_cost(net, m, params, z[L], a[L], y, scales)
-            case "BP1":
-                array = output_delta(net, m, z[L], a[L], y, scales)
-            case "BP2":
-                array = hidden_delta(σ[l], W[l + 1], delta[l + 1], z[l], a[l])
-            case "BP3":
-                array = bias_gradient(net, delta[l], b[l], scales)
-            case "BP4":
-                array = weight_gradient(net, delta[l], a[l - 1], W[l], scales)
-        if mistake := planted.get(place):
-            arrays = jax.tree.map(_double, (W, b, z, a, delta, dW, y, array))
-            wrong = mistake.result(replace(Inputs(net, place, scales, *arrays), eta=eta))
-            if wrong is None:
-                where = f"{place.kind}, layer {l}"
-                raise ValueError(f"planted: {net} has no room for {mistake.name} at {where}")
-            with np.errstate(over="ignore"):  # of numbers that are too large for their format
-                array = jax.device_put(wrong.astype(array.dtype))
-        made[place] = array
+    arrays: dict[str, dict[int, Any]] = {"z": {}, "a": {0: x}, "delta": {}, "dW": {}, "db": {}}
+    for place in sorted(places(net, params), key=_weights_first):
+        given: dict[str, Any] = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
+        inputs = Inputs(net=net, place=place, scales=scales, W=W, b=b, **given, y=y)
+        edits = planted.get(place, ())
+        edits = (edits,) if isinstance(edits, Edit) else tuple(edits)
+        array = _with(Equation(inputs), edits, eta)
+        if array is None:
+            names = " and ".join(edit.name for edit in edits)
+            where = f"{place.kind}, layer {place.layer}"
+            raise ValueError(f"planted: {net} has no room for {names} at {where}")
+        with np.errstate(over="ignore"):  # of numbers that are too large for their format
+            made[place] = array.astype(dtype)
         if place.quantity != "cost":
-            {"z": z, "a": a, "delta": delta, "dW": dW, "db": db}[place.quantity][l] = array
-    return Backprop.from_places(made, net)
+            arrays[place.quantity][place.layer] = made[place].astype(np.float64)
+    return Backprop.from_places(jax.device_put(made), net)
 
 
-def _double(array: Any) -> Any:
-    return np.asarray(array, np.float64)
+def _weights_first(place: Place) -> tuple[int, int]:
+    """Forwards, then backwards, ∂C/∂W before ∂C/∂b, which may wrongly be made from it."""
+    if not place.equation.startswith("BP"):
+        return 0, 0
+    return 1 - place.layer + 10**6, ("delta", "dW", "db").index(place.quantity)
+
+
+def _with(equation: Equation, edits: Sequence[Edit], number: float) -> Any:
+    """An equation with the first option of each of these edits; None where there is no room."""
+    chosen: list[tuple[Edit, Option]] = []
+    for edit in edits:
+        options = edit.made_in(equation.inputs)
+        if not options:
+            return None
+        chosen.append((edit, options[0]))
+    factors = {edit.part: float(o.part) for edit, o in chosen if edit.part in MULTIPLIERS}
+    core = equation.with_([pair for pair in chosen if pair[0].part not in MULTIPLIERS])
+    if core is None or len({edit.part for edit in edits}) < len(edits):
+        return None
+    return core.made(factors, number, equation.inputs).value

@@ -9,11 +9,13 @@ import numpy as np
 
 from manual_bp.calls import Call, examples, on_host, read_array
 from manual_bp.checks import Problems
+from manual_bp.network import Network
 from manual_bp.record import Backprop, Place, named_places
 from manual_bp.rounding.arithmetic import Arithmetic, arithmetic_of
 from manual_bp.subjects.convention import Convention, Scales
 from manual_bp.subjects.forms import Update
 from manual_bp.subjects.run import Given
+from manual_bp.text import listed
 
 
 class Shown(NamedTuple):
@@ -31,10 +33,17 @@ class Shown(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """An array that has no place in the record: its shape, and why."""
+    """An array that has no place in the record.
+
+    Attributes:
+        shape: its own.
+        note: why it has none.
+        array: it, turned as its convention says; None where there should be nothing at all.
+    """
 
     shape: tuple[int, ...]
     note: str
+    array: Any = None
 
 
 class Subject(NamedTuple):
@@ -104,6 +113,7 @@ def _read(
     problems.raise_all()
     arithmetic = _arithmetic(raw.values(), call, precision)
     found, misfits = _turned(raw, call, convention)
+    odd = _turn_the_odd_ones(found, misfits, call.net, x.shape[:-1])
     errors: dict[Place, Any] = {}
     if isinstance(given.error, Backprop):
         errors, _ = _turned(_arrays(argument, call, given.error, problems), call, convention)
@@ -129,11 +139,13 @@ def _read(
             ~np.ma.getmaskarray(array) if np.ma.is_masked(array) else None,
             error,
         )
+    notes = given.notes
+    if odd:
+        notes += (f"{listed(odd)}: given the other way round than the rest, and read so",)
     scales = convention.scales(examples(x))
     return Subject(
-        given.name, shown, misfits, arithmetic, coarser, scales, is_update, given.notes,
-        given.changed,
-    )  # fmt: skip
+        given.name, shown, misfits, arithmetic, coarser, scales, is_update, notes, given.changed
+    )
 
 
 def _arrays(argument: str, call: Call, record: Any, problems: Problems) -> dict[Place, Any]:
@@ -179,10 +191,29 @@ def _turned(
                 shape = turned.shape
         if turned.shape != shape:
             theirs = shape[::-1] if convention.is_transposed(place) else shape
-            misfits[place] = Misfit(array.shape, f"expected shape {theirs}, got {array.shape}")
+            note = f"expected shape {theirs}, got {array.shape}"
+            misfits[place] = Misfit(array.shape, note, turned)
         else:
             found[place] = turned.reshape(-1, shape[-1]) if place.is_per_example else turned
     return found, misfits
+
+
+def _turn_the_odd_ones(
+    found: dict[Place, Any], misfits: dict[Place, Misfit], net: Network, batch: tuple[int, ...]
+) -> list[str]:
+    """Take those in that are laid out the other way than the rest, and name them."""
+    turned = []
+    settled = any(
+        place.is_per_example and array.shape[0] != array.shape[1] and place.name != "a0"
+        for place, array in found.items()
+    )
+    for place in [place for place in misfits if place.is_per_example and settled]:
+        array = misfits[place].array
+        if array.ndim == 2 and array.T.shape == place.shape(net, *batch):
+            found[place] = array.T
+            del misfits[place]
+            turned.append(place.symbol)
+    return turned
 
 
 def _read_off(
