@@ -17,7 +17,7 @@ SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1
 UNEQUAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "cross_entropy", 0.1)
 DIAGONAL = mbp.Network((3, 5, 2), ("tanh", "softmax"), "quadratic")
 DECAYED = mbp.Network((3, 5, 2), ("tanh", "sigmoid"), "quadratic", 0.1, l2_biases=True)
-DEEP = mbp.Network((3, 5, 4, 5, 4), ("tanh", "tanh", "tanh", "identity"), "quadratic")
+DEEP = mbp.Network((3, 5, 4, 5, 4), ("tanh",) * 4, "quadratic")
 
 
 @functools.cache

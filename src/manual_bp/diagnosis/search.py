@@ -682,7 +682,7 @@ class Search:
             others = [
                 history
                 for start in self._other_forwards()
-                for history in self._backwards(start, min(1, max(0, most[1] - 1)))
+                for history in self._backwards(start, min(1, max(0, most[1] - 1)), whole=True)
                 if history.rank <= most
             ]
             found = found + others
@@ -821,8 +821,13 @@ class Search:
 
     # ── Backwards ──
 
-    def _backwards(self, start: History, most: int = MOST_EDITS) -> list[History]:
-        """The histories that explain the errors and the gradients, layer by layer."""
+    def _backwards(
+        self, start: History, most: int = MOST_EDITS, *, whole: bool = False
+    ) -> list[History]:
+        """The histories that explain the errors and the gradients, layer by layer.
+
+        Of the whole ones, those that leave nothing unexplained.
+        """
         histories = [start]
         for l in reversed(self.seen.net.layers):
             after = [
@@ -833,6 +838,7 @@ class Search:
                     self._layer(before, l, most)
                 )
             ]  # fmt: skip
+            after = [history for history in after if not (whole and history.rank[0])]
             histories = sorted(after, key=lambda history: history.rank)[:KEPT]
         return histories
 
@@ -851,17 +857,17 @@ class Search:
         if not self._is_shown(l):
             return self._hidden_layer(history, l, most)
         if not history.lost:
-            history = self._judged_here(delta, history)
+            history = self._judged_here(delta, history, most)
         history = replace(history, lost=False)
         for place in self._gradients(l):
-            history = self._judged_here(place, history)
+            history = self._judged_here(place, history, most)
         return [history]
 
-    def _judged_here(self, place: Place, history: History) -> History:
+    def _judged_here(self, place: Place, history: History, most: int) -> History:
         """With a step for a place where it is wrong."""
         if self._is_right(place, history) or self._follows_from_right(place, history):
             return history
-        ways = self._at(place, history)
+        ways = self._at(place, history, range(1, most + 1))
         return history.then(Step.of(ways) if ways else Step(place))
 
     def _follows_from_right(self, place: Place, history: History) -> bool:
