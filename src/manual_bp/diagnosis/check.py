@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -152,8 +153,10 @@ def check(
         precision = precision or "highest"
     witness = read_subject("witness", Given("autodiff", autodiff(*call)), call, precision=precision)
     declared = Reading(call, given, precision, decimals, convention, witness)
-    best = nearest_reading(declared) if declared.agreement.disagreements else declared
-    best = _with_fewer_edits(best, declared)
+    searched = _with_fewer_edits(
+        nearest_reading(declared) if declared.agreement.disagreements else declared, declared
+    )
+    best = searched.reading
     agreement, findings = best.in_their_layout, list[Finding]()
     if best is not declared:
         right = not agreement.disagreements
@@ -167,42 +170,45 @@ def check(
             )
         )
     if agreement.disagreements:
-        findings += _findings(best)
+        findings += searched.findings
     warnings = (*blind_spots(call), *ambiguities(net, call.x, agreement))
     return Diagnosis(tuple(findings), agreement, best.convention, warnings)
 
 
-def _with_fewer_edits(found: Reading, declared: Reading) -> Reading:
-    """The reading found, unless fewer edits explain all in the declared scale than in its own."""
-    ours = declared.convention
-    scales = {name: getattr(ours, name) for name in ("reduction", "delta", "sign", "scale")}
-    plain = replace(found.convention, **scales)
-    if plain == found.convention or not found.agreement.disagreements:
-        return found
-    other = declared if plain == ours else replace(declared, convention=plain)
-    unexplained, edits = _search(found)[0].rank
-    return other if _search(other)[0].rank < (unexplained, edits + 1) else found
+@dataclass(frozen=True, eq=False)
+class _Searched:
+    """What explains a reading: each step of it once."""
 
+    reading: Reading
 
-def _findings(reading: Reading) -> list[Finding]:
-    """What explains the wrong rows, with as few edits as do."""
-    seen, rows = _seen(reading), _causes(reading)
-    found = [unexplained(seen, row) for row in rows if row.place not in seen.wrong]
-    return found + (findings_of(seen, _search(reading), rows) if seen.wrong else [])
+    @cached_property
+    def causes(self) -> Sequence[Row]:
+        """The wrong rows, but not the NaN and Inf that follow from those of another row."""
+        wrong = self.reading.agreement.disagreements
+        truth = {one.place: one.truth for one in self.reading.judged}
+        made_here = [
+            row for row in wrong if row.verdict != NONFINITE or np.isfinite(truth[row.place]).all()
+        ]
+        return made_here or wrong[:1]
 
+    @cached_property
+    def seen(self) -> Observation:
+        """What the search reads; rows that say themselves what is wrong are not for it."""
+        reading, subject = self.reading, self.reading.subject
+        wrong = [row.place for row in self.causes if not _says_itself(row, subject)]
+        return Observation.of(reading.call, subject, reading.convention, reading.judged, wrong)
 
-def _search(reading: Reading) -> list[History]:
-    """The histories of a reading, searched for once."""
-    if "histories" not in reading.found:
-        reading.found["histories"] = Search(_seen(reading)).histories()
-    found: list[History] = reading.found["histories"]
-    return found
+    @cached_property
+    def histories(self) -> list[History]:
+        """The fewest edits."""
+        return Search(self.seen).histories()
 
-
-def _seen(reading: Reading) -> Observation:
-    subject = reading.subject
-    wrong = [row.place for row in _causes(reading) if not _says_itself(row, subject)]
-    return Observation.of(reading.call, subject, reading.convention, reading.judged, wrong)
+    @property
+    def findings(self) -> list[Finding]:
+        """One for each place that is wrong."""
+        seen, rows = self.seen, self.causes
+        found = [unexplained(seen, row) for row in rows if row.place not in seen.wrong]
+        return found + (findings_of(seen, self.histories, rows) if seen.wrong else [])
 
 
 def _says_itself(row: Row, subject: Subject) -> bool:
@@ -211,11 +217,13 @@ def _says_itself(row: Row, subject: Subject) -> bool:
     return row.verdict == NONFINITE or bool(misfit and misfit.array is None)
 
 
-def _causes(reading: Reading) -> Sequence[Row]:
-    """The wrong rows, but not the NaN and Inf that follow from a NaN or Inf of another row."""
-    wrong = reading.agreement.disagreements
-    truth = {one.place: one.truth for one in reading.judged}
-    made_here = [
-        row for row in wrong if row.verdict != NONFINITE or np.isfinite(truth[row.place]).all()
-    ]
-    return made_here or wrong[:1]
+def _with_fewer_edits(found: Reading, declared: Reading) -> _Searched:
+    """The reading found, unless fewer edits explain all in the declared scale than in its own."""
+    ours, searched = declared.convention, _Searched(found)
+    scales = {name: getattr(ours, name) for name in ("reduction", "delta", "sign", "scale")}
+    plain = replace(found.convention, **scales)
+    if plain == found.convention or not found.agreement.disagreements:
+        return searched
+    other = _Searched(declared if plain == ours else replace(declared, convention=plain))
+    unexplained_places, edits = searched.histories[0].rank
+    return other if other.histories[0].rank < (unexplained_places, edits + 1) else searched

@@ -29,7 +29,7 @@ from manual_bp.diagnosis.equations import (
 )
 from manual_bp.network import Network
 from manual_bp.record import Place
-from manual_bp.subjects.convention import Convention, Scales
+from manual_bp.subjects.convention import Convention, Scales, penalty_in
 
 Numbers = np.ndarray[Any, Any]
 Layers = Mapping[int, Any]
@@ -217,33 +217,16 @@ class Inputs:
 
     @cached_property
     def penalty(self) -> Any:
-        """l2 times what the penalty of this equation is of, in its scale; None where it has none.
-
-        For ∂C/∂b it is there where the biases are not penalised too, so that they may be wrongly.
-        """
+        """The l2 term of this equation, in its scale; None where it has none."""
         _, scale = self.scales.of(self.place)
-        l2, l = self.net.l2 * scale, self.l
-        if not l2 or self.place.is_per_example:
-            return None
-        if self.kind == "cost":
-            arrays = [*self.W.values(), *(self.biases if self.net.l2_biases else ())]
-            return np.asarray(l2 / 2 * sum((array**2).sum() for array in arrays))
-        return l2 * self.W[l] if self.kind == "BP4" else l2 * self.b[l]
-
-    @property
-    def biases(self) -> list[Any]:
-        """Of the layers that have some."""
-        return [b for b in self.b.values() if b is not None]
+        params = list(zip(self.W.values(), self.b.values(), strict=True))
+        term = penalty_in(self.net, params, self.place)
+        return None if isinstance(term, float) and not term else np.asarray(scale * term)
 
     @property
     def penalised(self) -> bool:
         """Whether this equation has an l2 term."""
-        return self.penalty is not None and (self.kind != "BP3" or self.net.l2_biases)
-
-    @property
-    def longest(self) -> int:
-        """The longest sum of a step."""
-        return max(self.m, *self.net.sizes)
+        return self.penalty is not None
 
 
 # ── The equations ────────────────────────────────────────────────────────────────────────────────
@@ -445,8 +428,6 @@ class Edit:
         """What it puts in the place of its part."""
         text = self.text if isinstance(self.text, str) else self.text(convention)
         number = "" if used.number is None else written(used.number, m)
-        if self.name in ("factor", "loss_scale_left", "constant_added"):
-            return f"{text} {number}".strip() if self.name != "factor" else f"times {number}"
         return text.format(used.said or number)
 
     def made_in(self, g: Inputs) -> list[Option]:
@@ -718,13 +699,14 @@ CATALOGUE = {
         Edit("mean_over_outputs", "cost BP1", "factor", "divided by n_L too",
              "Divide by the number of examples alone: C sums over the outputs.",
              lambda g: _numbers(True, 1 / g.n)),
-        Edit("loss_scale_left", "BP1 BP3 BP4", "factor", "times a loss scale that is still in it",
+        Edit("loss_scale_left", "BP1 BP3 BP4", "factor",
+             "times a loss scale that is still in it, {}",
              "Divide the gradients by the loss scale before you use them.",
              lambda g: _numbers(True, *(2.0**k for k in range(5, 25))), certain=False),
         Edit("momentum_mixed_in", "BP1 BP3 BP4", "factor", "averaged with what was before",
              "That is a step with momentum: hand over a step without it, or the gradients.",
              lambda g: _numbers(g.after, 0.1, 0.01, 0.001), certain=False),
-        Edit("factor", "z cost BP1 BP2 BP3 BP4", "factor", "", _NO_FACTOR,
+        Edit("factor", "z cost BP1 BP2 BP3 BP4", "factor", "times {}", _NO_FACTOR,
              lambda g: _numbers(True, *_usual_factors(g))),
         Edit("accumulated", "BP3 BP4", "whole", "added to the gradient of the last call",
              "Set the gradients to zero before each backward pass.",
@@ -837,8 +819,9 @@ CATALOGUE = {
              "∂C/∂bˡ is the sum of δˡ over the examples: its input is 1, not aˡ⁻¹.",
              lambda g: one(lambda _: g.layer(g.l, "dW").sum(1))),
         Edit("bias_penalised", "BP3", "also", "l2 · bˡ", "The penalty is on the weights alone.",
-             lambda g: _if(g.penalty is not None and not g.net.l2_biases, g.penalty)),
-        Edit("constant_added", "BP1 BP2 BP3 BP4", "also", "a constant",
+             lambda g: _if(g.net.l2 > 0 and not g.net.l2_biases,
+                           g.scales.gradient_penalty * g.net.l2 * g.b[g.l])),
+        Edit("constant_added", "BP1 BP2 BP3 BP4", "also", "a constant {}",
              "Leave the constant out.", lambda g: iter([Option(
                  np.zeros(g.place.shape(g.net, g.m)), np.ones(g.place.shape(g.net, g.m)))])),
         # The penalty.
@@ -858,7 +841,8 @@ CATALOGUE = {
         Edit("penalty_on_biases", "cost", "also", "l2/2 times the sum of the squared biases",
              "The penalty is on the weights alone.",
              lambda g: _if(g.net.l2 > 0 and not g.net.l2_biases, np.asarray(
-                 g.scales.cost_penalty * g.net.l2 / 2 * sum((b**2).sum() for b in g.biases)))),
+                 g.scales.cost_penalty * g.net.l2 / 2 * sum(
+                     (b**2).sum() for b in g.b.values() if b is not None)))),
         # The cost, the targets.
         Edit("log_clipped", "cost", "value", "with log a kept away from log 0, while δ is not",
              "Compute the cost from z, where it stays exact: log-sum-exp, or softplus.",

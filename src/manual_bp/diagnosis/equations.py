@@ -66,11 +66,13 @@ _RECENT: OrderedDict[tuple[str, int], tuple[Numbers, Any]] = OrderedDict()
 
 def _recent(name: str, function: Callable[[Any], Any], array: Numbers) -> Any:
     key = name, id(array)
-    if key not in _RECENT or _RECENT[key][0] is not array:
-        _RECENT[key] = array, _elementwise(function, array)
+    known, found = _RECENT.get(key, (None, None))
+    if known is not array:
+        found = _elementwise(function, array)
+        _RECENT[key] = array, found
         while len(_RECENT) > 8:
             _RECENT.popitem(last=False)
-    return _RECENT[key][1]
+    return found
 
 
 def every_sigma(z: Numbers) -> dict[str, Numbers]:

@@ -76,11 +76,11 @@ def backprop_with(
     return Backprop.from_places(jax.device_put(made), net)
 
 
-def _weights_first(place: Place) -> tuple[int, int]:
+def _weights_first(place: Place) -> tuple[int, ...]:
     """Forwards, then backwards, ∂C/∂W before ∂C/∂b, which may wrongly be made from it."""
     if not place.equation.startswith("BP"):
-        return 0, 0
-    return 1 - place.layer + 10**6, ("delta", "dW", "db").index(place.quantity)
+        return (0,)
+    return 1, -place.layer, ("delta", "dW", "db").index(place.quantity)
 
 
 def _with(equation: Equation, edits: Sequence[Edit], number: float) -> Any:

@@ -56,11 +56,6 @@ class Used(NamedTuple):
     number: float | None = None
     said: str = ""
 
-    def usual(self, equation: Equation) -> bool:
-        """Whether its number is one of the usual ones, so that nothing was fitted."""
-        part = self.edit.part
-        return part in MULTIPLIERS and (self.edit, self.number) in equation.numbers(part)
-
 
 class Way(NamedTuple):
     """Edits at a place that give the numbers there.
@@ -114,12 +109,21 @@ class Step(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """Edits of one equation, the numbers that they give, and how far from the subject's."""
+    """Edits of one equation that give a target.
+
+    Attributes:
+        used: the edits.
+        value: the numbers that they give.
+        off: how far those are from the subject's.
+        chosen: the edits with the options that they are made with.
+        fitted: how many numbers were fitted.
+    """
 
     used: tuple[Used, ...]
     value: Sized
     off: float = 0.0
     chosen: Sequence[tuple[Edit, Option]] = ()
+    fitted: int = 0
 
     @property
     def factors(self) -> dict[str, float]:
@@ -259,10 +263,15 @@ class Observation(NamedTuple):
         )  # fmt: skip
 
     @property
+    def longest(self) -> int:
+        """The longest sum of a step."""
+        return max(self.m, *self.net.sizes)
+
+    @property
     def unit(self) -> float:
         """What rounding does to a sum of terms of size 1, as long as the longest."""
-        ar, longest = self.arithmetic, max(self.m, *self.net.sizes)
-        rounded = ar.gamma(longest) + ar.product * (2 + ar.product)
+        ar = self.arithmetic
+        rounded = ar.gamma(self.longest) + ar.product * (2 + ar.product)
         return float(rounded + 40 * (ar.u + FLOAT64_ROUNDOFF))
 
 
@@ -290,8 +299,7 @@ class Target(NamedTuple):
     @classmethod
     def at(cls, seen: Observation, place: Place, hidden: bool) -> Target:
         """The array at a place; `hidden` where it does not follow from what is shown alone."""
-        one, longest = seen.judged[place], max(seen.m, *seen.net.sizes)
-        least = longest * seen.arithmetic.tiny
+        one, least = seen.judged[place], seen.longest * seen.arithmetic.tiny
         if one.got is None:
             got = seen.misfits[place]
             told = np.ones(got.shape, bool)
@@ -633,7 +641,7 @@ class Equation:
         for part, pair in numbers.items():
             fitted += pair not in self._named(part, core.is_whole)
         if target.explained(found) > fitted or not (used or target.is_wrong):
-            yield Guess(used, found, off, core.chosen)
+            yield Guess(used, found, off, core.chosen, fitted)
 
 
 def _any_factor(part: str) -> Edit:
@@ -807,12 +815,10 @@ class Search:
                     (name, said)] if place in where else equation.cores(0)  # fmt: skip
             if not made:
                 return
-            value = made[0].base
+            value = made[0].made({}, None, equation.inputs)
             if place in where:
                 history = history.then(Step.of([Way(place, made[0].used)]))
             if place in self.shown:
-                if equation.inputs.penalised:
-                    value = value + Sized.of(equation.inputs.penalty)
                 if Target.at(self.seen, place, hidden=True).off(value) > 1:
                     return
             elif place.kind != "cost":
@@ -878,13 +884,8 @@ class Search:
             return False
         for p in read:
             history = history.with_(p.quantity, p.layer, self.seen.judged[p].truth)
-        target = Target.at(self.seen, place, hidden=True)
-        cores = Equation(self.seen.inputs(place, history.arrays)).cores(0)
-        return any(
-            target.off(self._with_penalty(place, core.base)) < np.inf
-            and target.explained(self._with_penalty(place, core.base))
-            for core in cores
-        )
+        value, target = self._right_value(place, history), Target.at(self.seen, place, hidden=True)
+        return value is not None and target.off(value) < np.inf and target.explained(value) > 0
 
     def _reads(self, place: Place) -> list[tuple[str, int]]:
         """What the equation at a place reads."""
@@ -909,17 +910,16 @@ class Search:
         """Whether the equation holds, on the arrays of a history."""
         if not self._is_touched(place, history):
             return place not in self.seen.wrong
-        core = Equation(self.seen.inputs(place, history.arrays)).cores(0)
+        value = self._right_value(place, history)
         target = Target.at(self.seen, place, hidden=True)
-        values = (self._with_penalty(place, one.base) for one in core)
-        return any(
-            target.off(value) <= 1 and (not target.is_wrong or target.explained(value))
-            for value in values
-        )
+        if value is None or target.off(value) > 1:
+            return False
+        return not target.is_wrong or target.explained(value) > 0
 
-    def _with_penalty(self, place: Place, value: Sized) -> Sized:
-        inputs = self.seen.inputs(place, self.start.arrays)
-        return value + Sized.of(inputs.penalty) if inputs.penalised else value
+    def _right_value(self, place: Place, history: History) -> Sized | None:
+        """What an equation gives as it should be, on the arrays of a history."""
+        inputs = self.seen.inputs(place, history.arrays)
+        return next((c.made({}, None, inputs) for c in Equation(inputs).cores(0)), None)
 
     def _hidden_layer(self, history: History, l: int, most: int) -> list[History]:
         """A layer whose δ is not shown, but for what its gradients tell of it."""
@@ -1015,8 +1015,7 @@ class Search:
         rest = [place for place in targets if place not in anchors]
         for guess in guesses:
             value = equation.core_of_all(core).made(guess.factors, guess.own, whole.inputs).value
-            if value.size <= sum(u.number is not None and not u.usual(equation) for u in
-                                 guess.used):  # fmt: skip
+            if value.size <= guess.fitted:
                 continue  # one value, and one number fitted to it
             after = history.with_("delta", delta.layer, value)
             if guess.used:

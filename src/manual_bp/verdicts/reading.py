@@ -1,9 +1,9 @@
 """Which convention a subject's arrays are in: the declared one, or one in which less is wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,6 @@ class Reading:
     decimals: int | None
     convention: Convention
     witness: Subject
-    found: dict[str, Any] = field(default_factory=dict, init=False, compare=False)
 
     @cached_property
     def subject(self) -> Subject:
