@@ -8,9 +8,10 @@ import numpy as np
 
 import manual_bp as mbp
 from helpers import random_case
-from manual_bp.diagnosis.edits import CATALOGUE, Edit, Option, Sized
+from manual_bp.diagnosis.edits import CATALOGUE, Edit, Option
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import places
+from manual_bp.rounding.sized import Sized
 
 # A square one, as wide as its batch, in which most mistakes have the right shape.
 SQUARE = mbp.Network((4, 4, 4, 4), ("tanh", "tanh", "sigmoid"), "quadratic", 0.1)

@@ -7,9 +7,10 @@ import pytest
 
 import manual_bp as mbp
 from helpers import assert_close, random_case
-from manual_bp.diagnosis.edits import CATALOGUE, in_words
+from manual_bp.diagnosis.edits import CATALOGUE
+from manual_bp.diagnosis.equations import in_words
+from manual_bp.diagnosis.explanation import Used
 from manual_bp.diagnosis.planting import backprop_with, places_for
-from manual_bp.diagnosis.search import Used
 from manual_bp.record import places
 from planting import SQUARE, UNEQUAL, at, diagonal, leaves, ordinary, plant, room, same, square
 

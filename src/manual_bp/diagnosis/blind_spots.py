@@ -7,7 +7,7 @@ import numpy as np
 
 from manual_bp.backprop import forward
 from manual_bp.calls import Call, examples
-from manual_bp.diagnosis.equations import derivative
+from manual_bp.diagnosis.compiled import derivative
 from manual_bp.network import Network
 from manual_bp.record import by_layer
 from manual_bp.verdicts.compare import Agreement

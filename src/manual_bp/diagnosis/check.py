@@ -11,8 +11,10 @@ import numpy as np
 
 from manual_bp.calls import examples, read_call
 from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
+from manual_bp.diagnosis.explanation import History
 from manual_bp.diagnosis.finding import Finding, findings_of, undeclared, unexplained
-from manual_bp.diagnosis.search import History, Observation, Search
+from manual_bp.diagnosis.observation import Observation
+from manual_bp.diagnosis.search import Search
 from manual_bp.network import Network, Params
 from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.forms import Source

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from manual_bp.diagnosis.edits import in_words, right_formula
-from manual_bp.diagnosis.search import History, Observation, Step, Way
+from manual_bp.diagnosis.equations import in_words, right_formula
+from manual_bp.diagnosis.explanation import History, Step, Way
+from manual_bp.diagnosis.observation import Observation
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
 from manual_bp.text import of_bound, superscript, times

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from manual_bp.diagnosis.edits import Edit, Inputs, Option
-from manual_bp.diagnosis.search import MULTIPLIERS, Equation
+from manual_bp.diagnosis.edits import Edit, Option
+from manual_bp.diagnosis.equations import Inputs
+from manual_bp.diagnosis.fitting import MULTIPLIERS, Equation
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, Place, by_layer, places
 from manual_bp.subjects.convention import Scales
