@@ -159,22 +159,36 @@ def named(found: Iterable[mbp.Finding], mistakes: Planted) -> str:
         if not edits <= factors | {"gradient_transposed"} or not edits:
             return "misnamed"
         planted = {key: its for key, its in planted.items() if key in findings}
+    for key in planted.keys() - findings.keys():  # what would give the same elsewhere names it too
+        for other in findings.keys() - planted.keys():
+            if other in findings and is_named(planted[key], findings[other]):
+                findings[key] = findings.pop(other)
+                break
     told = {key: finding for key, finding in findings.items() if finding.mistake}
-    if not all(key in planted and is_named(planted[key], its) for key, its in told.items()):
+    if not all(
+        key in planted and is_named(planted[key], its) is not None for key, its in told.items()
+    ):
         return "misnamed"
     if findings.keys() != planted.keys():
         return "misplaced"
-    return "named" if told.keys() == findings.keys() else "unnamed"
+    named = all(is_named(planted[key], its) for key, its in told.items())
+    return "named" if named and told.keys() == findings.keys() else "unnamed"
 
 
-def is_named(planted: Sequence[Edit], finding: mbp.Finding) -> bool:
-    """Whether a finding tells these edits, one way or another; a factor by any name it has."""
+def is_named(planted: Sequence[Edit], finding: mbp.Finding) -> bool | None:
+    """Whether a finding tells these edits, one way or another; a planted factor by any name.
+
+    False where a factor with a name is told by its number alone, None where other edits are told.
+    """
     ways = [set(way.split(" and ")) for way in str(finding.mistake).split(" or ")]
     factors = {name for name, edit in CATALOGUE.items() if edit.part in ("factor", "whole")}
     names = {edit.name for edit in planted}
-    if "factor" in names:
-        return any(names - factors == way - factors and way & factors for way in ways)
-    return names in ways
+    if names in ways:
+        return True
+    alike = [way for way in ways if names - factors == way - factors and way & factors]
+    if "factor" in names and alike:
+        return True
+    return False if names & factors and any("factor" in way for way in alike) else None
 
 
 def passes(checker: Any, case: Case, record: mbp.Backprop, mistakes: Planted) -> bool:
@@ -243,7 +257,11 @@ def paired(case: Case, pair: Planted, way: str) -> Iterator[Figure]:
         yield Figure("right", way, peer=dtype, what=outcome)
         return
     outcome = named(mbp.check(*case, both).findings, pair)
-    note = "" if outcome != "misnamed" else f"{outcome}: {case[0]}, {len(case[2])} examples, {pair}"
+    note = ""
+    if outcome == "misnamed":
+        which = [f"{edit.name} at {place.kind}, layer {place.layer}" for one in singles
+                 for place, edit in one.items()]  # fmt: skip
+        note = f"misnamed: {case[0]}, {len(case[2])} examples: {' and '.join(which)}"
     yield Figure("pair", way, peer="check", what=outcome, note=note)
 
 

@@ -7,7 +7,7 @@ compares what comes out with the subject's numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +58,7 @@ class Edit:
         part: which part it replaces: of `right_parts`; or "after" and "result", what is done to
             the result without its l2 term and with it; "also", what is added to it; "factor",
             "penalty" or "whole", what multiplies the result without its l2 term, that term, or
-            both.
+            both; "clip", the largest size that the values keep.
         text: what then stands in the part, or how it is said behind the formula.
         fix: what to do, in one sentence.
         options: what may stand there, of the equation's inputs; none where there is no room.
@@ -119,6 +119,12 @@ def _if(condition: Any, *parts: Any) -> Iterator[Option]:
 def _numbers(condition: Any, *numbers: float) -> Iterator[Option]:
     """Factors that are no 1."""
     return (Option(k) for k in dict.fromkeys(numbers) if condition and k != 1)
+
+
+def _right_value(g: Inputs) -> Any:
+    """What the equation gives as it should be."""
+    right = equation(g, right_parts(g)).value
+    return right + g.looked_at(Sized.of(g.penalty)).value if g.penalised else right
 
 
 def _rolled(g: Inputs, axis: int) -> Iterator[Option]:
@@ -196,12 +202,11 @@ def _dropped(g: Inputs, axis: int) -> Iterator[Option]:
     if shape[axis] == 1:
         return
     others = tuple(i for i in range(len(shape)) if i != axis)
+    right = np.abs(_right_value(replace(g, neurons=None, before=None))).sum(axis=others)
     if g.got is None:
-        right = equation(g, right_parts(g)).value
-        right = right + g.penalty if g.penalised else right
-        chosen = np.argsort(-np.abs(right).sum(axis=others))[:64]
+        chosen = np.argsort(-right)[:64]
     else:
-        chosen = np.flatnonzero(~g.got.any(axis=others))
+        chosen = np.flatnonzero(~g.got.any(axis=others) & (right > 0))
         chosen = chosen if len(chosen) == 1 else chosen[:0]
     for i in chosen:
         kept = np.arange(shape[axis]) != i
@@ -286,14 +291,31 @@ def _rounded(dtype: Any) -> Callable[[Inputs], Iterator[Option]]:
     return options
 
 
-def _clipped_gradient(g: Inputs) -> Iterator[Option]:
-    def after(core: Sized) -> Sized:
-        most = 0.5 * np.abs(core.value).max() if g.got is None else np.abs(g.got).max()
-        if not (np.abs(core.value) < most).any():
-            raise ValueError("all of it would be clipped")
-        return Sized(np.clip(core.value, -most, most), core.size)
+def _clipped(g: Inputs) -> Iterator[Option]:
+    """At the largest value that is seen; where it is not shown, at the usual ones."""
+    usual = (10.0, 5.0, 2.0, 1.0, 0.5, 0.1, 0.05, 0.01, 0.001, 1e-4)
+    if g.got is not None:
+        level = float(np.abs(g.got).max())
+        yield Option(level, fitted=not np.isclose(level, usual, rtol=1e-7, atol=0).any())
+        return
+    right = np.abs(_right_value(g))
+    for level in usual:
+        if right.min() < level < right.max():
+            yield Option(level)
 
-    yield Option(after, None, "", 1)
+
+def _clipped_by_norm(g: Inputs) -> Iterator[Option]:
+    """What makes a norm a usual one, where it was larger; PyTorch adds 1e-6 to it."""
+    if g.kind == "BP1" and g.got is not None:
+        return  # δ is not what is clipped
+    norms = g.norms
+    if g.kind != "BP1" and not norms:
+        norms = (float(np.linalg.norm(_right_value(g))),)
+    for norm in norms:
+        for most in (1.0, 5.0, 10.0, 2.0, 0.5, 0.1, 0.01, 0.25, 3.0, 20.0, 50.0, 100.0):
+            if norm > most:
+                yield Option(most / norm)
+                yield Option(most / (norm + 1e-6))
 
 
 def _join(*joins: Callable[[Sized, Sized], Sized]) -> Callable[[Inputs], Iterator[Option]]:
@@ -324,6 +346,7 @@ def _where_m_comes_in(convention: Convention) -> str:
 _PENALTY = "The cost has l2/2 times the sum of the squared weights, whose derivative is l2 · W."
 _OWN_SUM = "Let the sum over the examples begin at the first and end after the last."
 _REACH_ALL = "Let the loop over the neurons reach them all."
+_NOT_CLIPPED = "Compare the gradients before they are clipped."
 _NO_FACTOR = "Look for a constant that is left over, or left out, in that line."
 
 
@@ -548,8 +571,9 @@ CATALOGUE = {
              _REACH_ALL, lambda g: _dropped(g, 0)),
         Edit("example_dropped", "BP1 BP2", "result", "with zero in one example's row",
              "Let the loop over the examples reach them all.", lambda g: _dropped(g, 0)),
-        Edit("gradient_clipped", "BP1 BP2 BP3 BP4", "result", "clipped",
-             "Compare the gradients before they are clipped.", _clipped_gradient),
+        Edit("gradient_clipped", "BP1 BP2 BP3 BP4", "clip", "clipped", _NOT_CLIPPED, _clipped),
+        Edit("gradient_clipped_by_norm", "BP1 BP3 BP4", "whole", "clipped by its norm: times {}",
+             _NOT_CLIPPED, _clipped_by_norm),
         Edit("float16_step", "z BP1 BP2 BP4", "result", "rounded to float16 on the way",
              "Keep every step in the dtype of the parameters.", _rounded(np.float16)),
         Edit("float32_step", "z a BP1 BP2 BP3 BP4", "result", "rounded to float32 on the way",

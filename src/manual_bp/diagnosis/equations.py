@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -276,6 +276,8 @@ _WORDS = {
 def in_words(kind: str, net: Network, convention: Convention, used: Any, m: int) -> str:
     """An equation with edits, as a formula and what is said behind it."""
     behind = []
+    if any(one.edit.part == "penalty" for one in used):
+        net = replace(net, l2=0.0)  # what is said of its l2 term stands behind
     right = right_formula(kind, net, convention)
     head, _, rest = right.partition(", ") if kind in ("BP1", "BP4") else (right, "", "")
     form, parts = _WORDS.get(kind, (head, {}))

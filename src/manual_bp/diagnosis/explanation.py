@@ -31,11 +31,13 @@ class Way(NamedTuple):
         place: where.
         used: the edits.
         off: how far their numbers are from the subject's, in units of what rounding can do.
+        of_all: whether the same happens to the l2 terms of all gradients.
     """
 
     place: Place
     used: tuple[Used, ...]
     off: float = 0.0
+    of_all: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def _told(seen: Observation, way: Way, place: Place) -> str:
     """What such edits make of an array, with its name where it is another or is not shown."""
     words = _at(in_words(way.place.kind, seen.net, seen.convention, way.used, seen.m),
                 way.place.layer)  # fmt: skip
+    words += ", the l2 terms of the gradients too" * way.of_all
     shown = place in seen.judged and seen.judged[place].got is not None
     if way.place == place and (shown or place in seen.misfits):
         return words.partition(" = ")[2]

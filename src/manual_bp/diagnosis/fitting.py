@@ -61,6 +61,7 @@ class Core(NamedTuple):
         constant: what is added to it c times.
         chosen: the edits with the options that they are made with.
         is_whole: whether its penalty is in it.
+        clip: the edit that clips it, as an option.
     """
 
     used: tuple[Used, ...]
@@ -70,6 +71,7 @@ class Core(NamedTuple):
     constant: Numbers | None = None
     chosen: Sequence[tuple[Edit, Option]] = ()
     is_whole: bool = False
+    clip: Option | None = None
 
     def made(self, factors: Mapping[str, float], own: float | None, inputs: Inputs) -> Sized:
         """With its factors, by part, and with its own number, η or c."""
@@ -83,7 +85,11 @@ class Core(NamedTuple):
             found = found + k * own * self.more
         if self.constant is not None and own is not None:
             found = found + own * Sized.of(self.constant)
-        return found if self.also is None else found + Sized.of(self.also)
+        if self.also is not None:
+            found = found + Sized.of(self.also)
+        if self.clip is not None:
+            found = _clipped(found, self.clip)
+        return found
 
 
 class Equation:
@@ -144,7 +150,8 @@ class Equation:
 
     def with_(self, chosen: Sequence[tuple[Edit, Option]]) -> Core | None:
         """The equation with these edits; None where they do not fit together."""
-        parts = {edit.part: option.part for edit, option in chosen}
+        parts = {edit.part: option.part for edit, option in chosen if edit.part != "clip"}
+        clip = next((option for edit, option in chosen if edit.part == "clip"), None)
         fitted = [(edit, option) for edit, option in chosen if option.more is not None]
         also = parts.pop("also", None)
         also = also if also is None else self._cut(also)
@@ -167,9 +174,11 @@ class Equation:
                     more = equation(self.inputs, self.right | parts | {edit.part: option.more})
         except (TypeError, ValueError, KeyError, IndexError):  # shapes that do not fit
             return None
+        if clip and self.inputs.got is None and self.inputs.kind in ("BP1", "BP2"):
+            base, clip = _clipped(base, clip), None  # so that what follows from δ is of this
         if base.value.shape != self.shape or (more and more.value.shape != self.shape):
             return None
-        return Core(used, base, more, also, constant, chosen, "result" in parts)
+        return Core(used, base, more, also, constant, chosen, "result" in parts, clip)
 
     def _cut(self, array: Numbers) -> Numbers:
         cut: Numbers = self.inputs.looked_at(Sized.of(array)).value
@@ -208,13 +217,16 @@ class Equation:
         """With so many of its factors free, found by least squares and then looked up."""
         has_penalty = self.inputs.penalised and not core.is_whole
         P = self._cut(self.inputs.penalty) if has_penalty else None
+        kept = target if core.clip is None else target.below(core.clip.part)
+        if not kept.got.size:
+            return
         one_free = [("factor",)] if P is None else [("factor",), ("penalty",), ("whole",)]
         two_free = [] if P is None else [("factor", "penalty")]
         for parts in ([()], one_free, two_free)[free]:
             columns, fixed = self._columns(core, parts, P)
             own = core.more is not None or core.constant is not None
-            if len(target.got) > len(columns):
-                numbers = _least_squares(target, columns, fixed)
+            if len(kept.got) > len(columns):
+                numbers = _least_squares(kept, columns, fixed)
             elif own:
                 numbers = None  # too few values to fit that many numbers to
             else:
@@ -276,15 +288,14 @@ class Equation:
                 for edit, usual in self._named(part, core.is_whole)
                 if abs(number - usual) <= 0.1 * abs(usual) + 0.02 * (usual == 0)
             ]
-            or [(part, plain[part])]
+            + [(part, plain[part])]
             for part, number in numbers.items()
         ]
-        found = [
-            guess
-            for chosen in product(*near)
-            for guess in self._accepted(core, target, dict(chosen), own)
-        ]
-        yield from found or fitted
+        found: dict[int, list[Guess]] = {}
+        for chosen in product(*near):
+            unusual = sum(pair == plain[part] for part, pair in chosen)
+            found.setdefault(unusual, []).extend(self._accepted(core, target, dict(chosen), own))
+        yield from next((found[n] for n in sorted(found) if found[n]), fitted)
 
     def _accepted(
         self,
@@ -306,6 +317,10 @@ class Equation:
             fitted += pair not in self._named(part, core.is_whole)
         if target.explained(found) > fitted or not (used or target.is_wrong):
             yield Guess(used, found, off, core.chosen, fitted)
+
+
+def _clipped(found: Sized, at: Option) -> Sized:
+    return Sized(np.clip(found.value, -at.part, at.part), found.size)
 
 
 def _any_factor(part: str) -> Edit:
