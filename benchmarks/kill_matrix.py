@@ -3,8 +3,9 @@
 Every mistake of the catalogue is planted where a random network has room for it. What
 `manual_bp.compare` finds stands beside what two gradient checkers find at their defaults, and
 `manual_bp.check` has to name it. A mistake that changes no number by more than sixteen roundings of
-the largest is no mistake on that batch, and is not counted: "same". Right code must be accepted in
-every form and convention, with biases and without, read off an update as well.
+the largest is no mistake on that batch, and is not counted: "same". Numbers that no mistake of the
+catalogue gives must be found and must not get a name. Right code must be accepted in every form and
+convention, with biases and without, read off an update as well.
 """
 
 import sys
@@ -36,6 +37,8 @@ FORMAT = "manual_bp.kill_matrix 2"
 WORST, PAIRS = "worst of bound", "two mistakes at once"
 IN_ONE, ALONE = "two in one equation", "two equations, from the gradients alone"
 NAMED_PAIRS = (IN_ONE, ALONE)
+OUTSIDE = "numbers of no mistake, not named"
+CHANGES = ("one value", "noise", "another matrix", "another network")
 HIDDEN = [name for name in ACTIVATIONS if name not in ("softmax", "exp")]  # exp overflows in depth
 OUTPUTS = [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
 OUTPUTS += [(name, "quadratic") for name in (*HIDDEN, "softmax")]
@@ -272,6 +275,39 @@ def alike(one: mbp.Backprop, other: mbp.Backprop, dtype: str) -> bool:
     )
 
 
+def outside(seed: int, index: int, draws: int) -> Iterator[Figure]:
+    """Numbers that no mistake gives: in one value, in all, or those of another network."""
+    dtype = DTYPES[index % 2]
+    case = small_case(seed, index, dtype)
+    random = np.random.default_rng((seed, index, 6))
+    right, other = mbp.backprop(*case), mbp.backprop(*small_case(seed + 1, index, dtype))
+    strangers = numbers(case[0], len(case[2]), dtype, random, 1.0)
+    other = mbp.backprop(case[0], *strangers)
+    for draw in range(draws):
+        alone = draw % 2 == 1
+        places = [place for place, _ in right.items() if place.kind != "x"]
+        places = [p for p in places if p.quantity in ("dW", "db")] if alone else places
+        place, change = places[random.integers(len(places))], CHANGES[draw // 2 % len(CHANGES)]
+        wrong = np.array(right.at(place), np.float64)
+        size = float(np.abs(wrong).max()) or 1.0
+        if change == "one value":
+            wrong.flat[random.integers(wrong.size)] += size * random.uniform(0.3, 2)
+        elif change == "noise":
+            wrong += 1e-3 * size * random.normal(size=wrong.shape)
+        elif change == "another matrix":
+            wrong = size * random.normal(size=wrong.shape)
+        else:
+            wrong = np.asarray(other.at(place), np.float64)
+        record = right.replaced(place, wrong.astype(dtype))
+        record = mbp.Backprop(dW=record.dW, db=record.db) if alone else record
+        names = [finding.mistake for finding in mbp.check(*case, record).findings]
+        what = "named" if any(names) else "accepted"
+        note = (
+            f"{change} at {place.name} of {case[0]}, alone {alone}: {names}" if any(names) else ""
+        )
+        yield Figure("outside", OUTSIDE, peer="check", what=what, note=note)
+
+
 def declare_conventions(seed: int, index: int) -> Iterator[Figure]:
     """Right code in layouts and scales, declared."""
     case = small_case(seed, index, "float32")
@@ -354,13 +390,16 @@ def formed(form: str, params: Any, theirs: Any, convention: mbp.Convention, eta:
     return mbp.Update(after, float(eta))
 
 
-def everything(seed: int, indices: range, dtypes: Iterable[str], right: int) -> Iterator[Figure]:
+def everything(
+    seed: int, indices: range, dtypes: Iterable[str], right: int, wrong: int
+) -> Iterator[Figure]:
     """All trials; right networks in twenties of one shape, and as many in every form."""
     for index, dtype in product(indices, dtypes):
         yield from plant_everywhere(seed, index, dtype)
     for index in indices:
         yield from plant_pairs(seed, index)
         yield from declare_conventions(seed, index)
+        yield from outside(seed, index, wrong // len(indices))
     for start in range(0, right, 20):
         yield from judge_right_ones(seed, start // 20, min(20, right - start))
     for start in range(0, right, 100):
@@ -385,7 +424,7 @@ def summed(trials: Sequence[Figure]) -> Rows:
 def matrix(rows: Rows) -> Cells:
     """How many were found, named or accepted, of all that were tried; ?n for n undecided."""
     together = [row._replace(network="all mistakes") for row in select(rows, section="mistake")]
-    sections = ("pair", "right")
+    sections = ("pair", "outside", "right")
     rows = [*select(rows, section="mistake"), *together] + [
         row for section in sections for row in select(rows, section=section)
     ]
@@ -395,7 +434,7 @@ def matrix(rows: Rows) -> Cells:
     cells = {}
     for name, by in product(dict.fromkeys(row.network for row in rows), COLUMNS):
         if times := counts.get((name, by)):
-            good = times["found"] + times["named"] + times["accepted"]
+            good = times["found"] + times["named"] * (name != OUTSIDE) + times["accepted"]
             unsure = times["undecided"] + times["untested"]
             text = f"{good:,}/{times.total():,}" + (f"?{unsure}" if unsure else "")
             alone = {"same": f"{times['same']}", WORST: f"{times[WORST]:.2f}"}
@@ -411,6 +450,7 @@ def main(
     *,
     networks: Positive = 10,
     right: int = 2000,
+    wrong: int = 1000,
     seed: int = 0,
     dtypes: tuple[Dtype, ...] = DTYPES,
     quick: bool = False,
@@ -421,18 +461,19 @@ def main(
     Args:
         networks: to plant in
         right: right networks, 20 of each shape, and as many that are handed over in every form
+        wrong: records with numbers that no mistake gives
         seed: of everything
         dtypes: to plant in
         quick: a sample: one network of two layers in float32 and bfloat16, 20 right ones
     """
     files, indices = files or Files(), range(networks)
     if quick:
-        indices, right, dtypes = range(1, 2), 20, ("float32", "bfloat16")
+        indices, right, wrong, dtypes = range(1, 2), 20, 20, ("float32", "bfloat16")
     if files.earlier:
         about, rows = read(files.earlier, FORMAT)
     else:
         with jax.enable_x64(True):
-            trials = list(everything(seed, indices, dtypes, right))
+            trials = list(everything(seed, indices, dtypes, right, wrong))
         about = {"format": FORMAT, "seed": seed, "networks": len(indices)}
         about["failures"], rows = failures(trials), summed(trials)
     told = f"seed {about['seed']}: mistakes in {about['networks']} networks"

@@ -1,28 +1,38 @@
-"""What a batch cannot show of a backward pass."""
+"""What a batch cannot show of a backward pass: which mistakes would change no number of it."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from manual_bp.backprop import forward
 from manual_bp.calls import Call, examples
+from manual_bp.diagnosis.case import draw
 from manual_bp.diagnosis.compiled import derivative
-from manual_bp.network import Network
-from manual_bp.record import by_layer
+from manual_bp.diagnosis.edits import CATALOGUE
+from manual_bp.diagnosis.equations import Inputs
+from manual_bp.diagnosis.fitting import Equation
+from manual_bp.diagnosis.planting import backprop_with, with_edits
+from manual_bp.network import Layer, Network
+from manual_bp.record import Backprop, by_layer
+from manual_bp.subjects.convention import Scales
 from manual_bp.verdicts.compare import Agreement
 
+SOME = np.arange(1)  # neurons of each layer that are looked at first
+# Of many σ one always shows. A log kept away from log 0 shows where a class is all but impossible:
+# hardly any batch has that, and a warning of each is none.
+NOT_PLANTED = ("other_activation", "derivative_of_other_activation", "log_clipped")
 
-def blind_spots(call: Call) -> list[str]:
-    """What a batch cannot show, and why."""
+
+def blind_spots(call: Call, record: Backprop) -> list[str]:
+    """What a batch cannot show, and why; `record` is that of right code on it."""
     net, params, x, _ = call
-    sums, _ = jax.device_get(forward(net, params, x))
     m, (_, b), σ = examples(x), by_layer(params), net.sigma
     found = []
-    for l, z_l in zip(net.layers[:-1], sums, strict=False):
-        with jax.enable_x64(True):
-            z = np.atleast_2d(z_l).astype(np.float64)
-            prime = np.asarray(derivative(σ[l], z))
+    for l, z in zip(net.layers[:-1], record.z, strict=False):
+        prime = derivative(σ[l], np.atleast_2d(z).astype(np.float64))
         dead = int((prime == 0).all(axis=0).sum())
         if dead:
             found.append(
@@ -43,21 +53,69 @@ def blind_spots(call: Call) -> list[str]:
         )
     zero = [str(l) for l in net.layers if b[l] is not None and not np.asarray(b[l]).any()]
     if zero:
-        hidden = "bias_omitted, bias_twice and bias_penalised"
-        found.append(
-            f"the biases of layer {', '.join(zero)} are zero: "
-            f"{hidden if net.l2 else 'bias_omitted and bias_twice'} cannot show."
-        )
+        found.append(f"the biases of layer {', '.join(zero)} are zero.")
     if m == 1:
-        found.append(
-            "there is one example: sum_for_mean, mean_twice, mean_again, bias_averaged and "
-            "targets_of_other_examples cannot show."
-        )
+        found.append("there is one example.")
     if m > 1 and m in net.sizes:
         found.append(
             f"the batch has as many examples as a layer has neurons, {m}: a sum over the wrong "
             f"axis has the right shape; take another number."
         )
+    silent = _of_the_network(net, tuple(b[l] is not None for l in net.layers))
+    silent -= _shown_by(call, record, silent)
+    if silent:
+        names = ", ".join(name for name in CATALOGUE if name in silent)
+        found.append(f"on this batch these mistakes change no number: {names}.")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _of_the_network(net: Network, has_biases: tuple[bool, ...]) -> frozenset[str]:
+    """The mistakes that batches of this network can show: those that one drawn at random does."""
+    params, x, y = draw(net, np.random.default_rng(0), np.float64)
+    params = tuple(Layer(W, b if has else None)
+                   for (W, b), has in zip(params, has_biases, strict=True))  # fmt: skip
+    record = backprop_with(net, params, x, y, {})
+    names = frozenset(CATALOGUE) - set(NOT_PLANTED)
+    return _shown_by(Call(net, params, x, y), record, names)
+
+
+def _shown_by(call: Call, record: Backprop, names: frozenset[str]) -> frozenset[str]:
+    """Those of the mistakes that change a number of a batch by more than rounding."""
+    found = set[str]()
+    equations = list(_equations(call, record))
+    for inputs in [replace(each, neurons=SOME, before=SOME) for each in equations] + equations:
+        if here := [n for n in names - found if inputs.kind in CATALOGUE[n].kinds.split()]:
+            found |= _changing(inputs, here)
+    return frozenset(found)
+
+
+def _equations(call: Call, record: Backprop) -> Iterator[Inputs]:
+    """The inputs of every equation of a record, in float64."""
+    net, params, _, y = call
+    arrays: dict[str, dict[int, Any]] = {name: {} for name in Backprop._fields}
+    for place, array in record.items():
+        if array is not None:
+            array = np.asarray(array, np.float64)
+            rows = np.atleast_2d(array) if place.is_per_example else array
+            arrays[place.quantity][place.layer] = rows
+    W, b = by_layer(jax.tree.map(lambda v: np.asarray(v, np.float64), tuple(params)))
+    read: dict[str, Any] = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
+    y = np.atleast_2d(np.asarray(y, np.float64))
+    for place, array in record.items():
+        if array is not None:
+            yield Inputs(net=net, place=place, scales=Scales(), W=W, b=b, y=y, **read)
+
+
+def _changing(inputs: Inputs, names: Iterable[str]) -> set[str]:
+    """The mistakes that change a number of one equation by more than rounding does."""
+    found, equation = set[str](), Equation(inputs)
+    right = with_edits(equation, (), 0.5)
+    for name in names:
+        wrong = with_edits(equation, (CATALOGUE[name],), 0.5)
+        if right is not None and wrong is not None:
+            off = np.abs(right - wrong).max(initial=0)
+            found |= {name} if off > 1e-6 * np.abs(right).max(initial=0) else set()
     return found
 
 

@@ -62,7 +62,7 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     for attempt in range(max(1, attempts)):
         random = np.random.default_rng([*bits, attempt])
         with in_64_bits(dtype):
-            case, missed = _proved(net, *_draw(net, random, dtype))
+            case, missed = _proved(net, *draw(net, random, dtype))
         if best is None or len(case.shows) > len(best.shows):
             best = case
         if not missed:
@@ -71,7 +71,7 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
     return best
 
 
-def _draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, Any, Any]:
+def draw(net: Network, random: np.random.Generator, dtype: Any) -> tuple[Any, Any, Any]:
     """Params, x and y; by NumPy, which has nothing to compile."""
     m = next(m for m in range(5, 5 + len(net.sizes) + 1) if m not in net.sizes)
     params = [

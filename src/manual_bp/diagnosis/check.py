@@ -7,6 +7,7 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
+import jax
 import numpy as np
 
 from manual_bp.calls import examples, read_call
@@ -153,7 +154,8 @@ def check(
     given = given_by("subject", subject, (net, params, x, y), precision)
     if callable(subject):
         precision = precision or "highest"
-    witness = read_subject("witness", Given("autodiff", autodiff(*call)), call, precision=precision)
+    right = jax.device_get(autodiff(*call))
+    witness = read_subject("witness", Given("autodiff", right), call, precision=precision)
     declared = Reading(call, given, precision, decimals, convention, witness)
     searched = _with_fewer_edits(
         nearest_reading(declared) if declared.agreement.disagreements else declared, declared
@@ -161,19 +163,18 @@ def check(
     best = searched.reading
     agreement, findings = best.in_their_layout, list[Finding]()
     if best is not declared:
-        right = not agreement.disagreements
         findings.append(
             undeclared(
                 best.convention,
                 convention,
-                explains_all=right,
+                explains_all=not agreement.disagreements,
                 m=examples(call.x),
                 is_update=best.subject.is_update,
             )
         )
     if agreement.disagreements:
         findings += searched.findings
-    warnings = (*blind_spots(call), *ambiguities(net, call.x, agreement))
+    warnings = (*blind_spots(call, right), *ambiguities(net, call.x, agreement))
     return Diagnosis(tuple(findings), agreement, best.convention, warnings)
 
 

@@ -202,14 +202,18 @@ def _dropped(g: Inputs, axis: int) -> Iterator[Option]:
     if shape[axis] == 1:
         return
     others = tuple(i for i in range(len(shape)) if i != axis)
-    right = np.abs(_right_value(replace(g, neurons=None, before=None))).sum(axis=others)
+    of_neurons = g.neurons is not None and (axis == 1 or g.kind in ("BP3", "BP4"))
+    here = g.neurons if of_neurons else np.arange(shape[axis])
     if g.got is None:
-        chosen = np.argsort(-right)[:64]
+        chosen = here[np.argsort(-np.abs(_right_value(g)).sum(axis=others))[:64]]
     else:
-        chosen = np.flatnonzero(~g.got.any(axis=others) & (right > 0))
+        chosen = np.flatnonzero(~g.got.any(axis=others))
+        if len(chosen) > 1:  # but those that are zero anyway
+            right = _right_value(replace(g, neurons=None, before=None)).any(axis=others)
+            chosen = chosen[right[chosen]]
         chosen = chosen if len(chosen) == 1 else chosen[:0]
     for i in chosen:
-        kept = np.arange(shape[axis]) != i
+        kept = here != i
         kept = kept[:, None] if len(shape) == 2 and axis == 0 else kept
         yield Option(lambda core, kept=kept: core * kept)
 
@@ -217,7 +221,7 @@ def _dropped(g: Inputs, axis: int) -> Iterator[Option]:
 def _weighted(g: Inputs) -> Iterator[Option]:
     """A sum over the examples without one of them."""
     sizes = np.abs(g.delta[g.l]).sum(axis=1) * np.abs(g.a[g.l - 1]).sum(axis=1)
-    for i in np.argsort(-sizes) if 1 < g.m <= 64 else ():
+    for i in np.argsort(-sizes)[:64] if g.m > 1 else ():
         yield Option((np.arange(g.m) != i)[:, None] * 1.0, None, f"{i}")
 
 

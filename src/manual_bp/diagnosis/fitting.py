@@ -93,10 +93,15 @@ class Core(NamedTuple):
 
 
 class Equation:
-    """One equation of given inputs, with every edit that there is room for."""
+    """One equation of given inputs, with every edit that there is room for, or with those given."""
 
-    def __init__(self, inputs: Inputs, shape: tuple[int, ...] | None = None) -> None:
-        self.inputs = inputs
+    def __init__(
+        self,
+        inputs: Inputs,
+        shape: tuple[int, ...] | None = None,
+        made: Sequence[tuple[Edit, Option]] | None = None,
+    ) -> None:
+        self.inputs, self._made = inputs, made
         full = inputs.place.shape(inputs.net, inputs.m)
         self.shape = shape or inputs.looked_at(Sized(np.empty(full), np.empty(full))).value.shape
         self._cores: dict[int, list[Core]] = {}
@@ -109,9 +114,17 @@ class Equation:
     @cached_property
     def _options(self) -> dict[str, list[tuple[Edit, Option]]]:
         found: dict[str, list[tuple[Edit, Option]]] = {}
-        for edit in CATALOGUE.values():
-            for option in edit.made_in(self.inputs):
-                found.setdefault(edit.part, []).append((edit, option))
+        made = (
+            self._made
+            if self._made is not None
+            else [
+                (edit, option)
+                for edit in CATALOGUE.values()
+                for option in edit.made_in(self.inputs)
+            ]
+        )
+        for edit, option in made:
+            found.setdefault(edit.part, []).append((edit, option))
         return found
 
     @property
@@ -282,20 +295,27 @@ class Equation:
         if not fitted or not numbers:
             yield from fitted
             return
-        near = [
-            [
-                (part, (edit, usual))
-                for edit, usual in self._named(part, core.is_whole)
-                if abs(number - usual) <= 0.1 * abs(usual) + 0.02 * (usual == 0)
+        usual = {
+            part: [
+                (edit, k)
+                for edit, k in self._named(part, core.is_whole)
+                if abs(number - k) <= 0.1 * abs(k) + 0.02 * (k == 0)
             ]
-            + [(part, plain[part])]
             for part, number in numbers.items()
-        ]
-        found: dict[int, list[Guess]] = {}
-        for chosen in product(*near):
-            unusual = sum(pair == plain[part] for part, pair in chosen)
-            found.setdefault(unusual, []).extend(self._accepted(core, target, dict(chosen), own))
-        yield from next((found[n] for n in sorted(found) if found[n]), fitted)
+        }
+        for unusual in range(len(numbers)):  # as few of them as can be
+            found = [
+                guess
+                for plainly in combinations(numbers, unusual)
+                for pairs in product(*([plain[p]] if p in plainly else usual[p] for p in numbers))
+                for guess in self._accepted(
+                    core, target, dict(zip(numbers, pairs, strict=True)), own
+                )
+            ]
+            if found:
+                yield from found
+                return
+        yield from fitted
 
     def _accepted(
         self,

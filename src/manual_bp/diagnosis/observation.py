@@ -205,8 +205,8 @@ class Target(NamedTuple):
         )
 
     def below(self, level: float) -> Target:
-        """Its values that are smaller than a level."""
-        small = np.abs(self.got) < level
+        """Its values that are clearly smaller than a level."""
+        small = np.abs(self.got) < level * (1 - 1e-4)
         told = self.told.copy()
         told[told] = small
         kept = self.got[small], self.right[small], self.bound[small], told

@@ -65,7 +65,7 @@ def backprop_with(
         inputs = Inputs(net=net, place=place, scales=scales, W=W, b=b, **given, y=y)
         edits = planted.get(place, ())
         edits = (edits,) if isinstance(edits, Edit) else tuple(edits)
-        array = _with(Equation(inputs), edits, eta)
+        array = with_edits(Equation(inputs), edits, eta)
         if array is None:
             names = " and ".join(edit.name for edit in edits)
             where = f"{place.kind}, layer {place.layer}"
@@ -84,7 +84,7 @@ def _weights_first(place: Place) -> tuple[int, ...]:
     return 1, -place.layer, ("delta", "dW", "db").index(place.quantity)
 
 
-def _with(equation: Equation, edits: Sequence[Edit], number: float) -> Any:
+def with_edits(equation: Equation, edits: Sequence[Edit], number: float) -> Any:
     """An equation with the first option of each of these edits; None where there is no room."""
     chosen: list[tuple[Edit, Option]] = []
     for edit in edits:

@@ -218,7 +218,7 @@ class Search:
                 for before in histories
                 for history in (
                     [before] if before.lost and not self._is_shown(l) else
-                    self._layer(before, l, most)
+                    self._layer(before, l, most, whole)
                 )
             ]  # fmt: skip
             after = [history for history in after if not (whole and history.rank[0])]
@@ -235,10 +235,10 @@ class Search:
         found = Place("BP4", "dW", l), Place("BP3", "db", l)
         return [place for place in found if place in self.shown]
 
-    def _layer(self, history: History, l: int, most: int) -> list[History]:
+    def _layer(self, history: History, l: int, most: int, whole: bool) -> list[History]:
         delta = self._delta(l)
         if not self._is_shown(l):
-            return self._hidden_layer(history, l, most)
+            return self._hidden_layer(history, l, most, whole)
         if not history.lost:
             history = self._judged_here(delta, history, most)
         history = replace(history, lost=False)
@@ -298,7 +298,7 @@ class Search:
         inputs = self.seen.inputs(place, history.arrays)
         return next((c.made({}, None, inputs) for c in Equation(inputs).cores(0)), None)
 
-    def _hidden_layer(self, history: History, l: int, most: int) -> list[History]:
+    def _hidden_layer(self, history: History, l: int, most: int, whole: bool) -> list[History]:
         """A layer whose δ is not shown, but for what its gradients tell of it."""
         delta, targets = self._delta(l), self._gradients(l)
         inputs = self.seen.inputs(delta, history.arrays)
@@ -306,12 +306,17 @@ class Search:
         if self._is_touched(delta, history):
             right = history.with_("delta", l, Equation(inputs).cores(0)[0].base.value)
         wrong = [place for place in targets if not self._is_right(place, right)]
+        if whole and not self.seen.wrong.issuperset(wrong):
+            return []  # what is right would not be, had it been computed so
         equation = Equation(self._sampled(inputs, targets))
         if not targets:  # what comes next has to tell
             return [right, *self._untold(history, Equation(inputs), delta)] if most else [right]
         if not wrong:
             return [right]
         for total in range(1, min(most, equation.most) + 1):
+            if total == 2 and len(wrong) < len(targets):
+                kept = [place for place in targets if place not in wrong]
+                equation = self._that_keep(history, equation, kept)
             if found := list(self._together(history, equation, targets, total)):
                 return found
         if len(wrong) < len(targets):
@@ -321,6 +326,16 @@ class Search:
             return [right.then(Step.of(ways), *(Step(p) for p in wrong if p != dW))]
         step = Step(wrong[0] if len(targets) == 1 else delta)
         return [replace(right.then(step), lost=True)]
+
+    def _that_keep(self, history: History, equation: Equation, right: Sequence[Place]) -> Equation:
+        """The equation of δ with the edits that leave these of its gradients right."""
+        gradients = self._gradients_of(history, equation.inputs, right)
+        kept = [
+            core.chosen[0]
+            for core in equation.cores(1)
+            if gradients.target.off(gradients.of(core).made({}, None, equation.inputs)) <= 1
+        ]
+        return Equation(equation.inputs, made=kept)
 
     def _untold(self, history: History, equation: Equation, delta: Place) -> Iterator[History]:
         for core in equation.cores(1):
