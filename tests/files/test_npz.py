@@ -94,3 +94,23 @@ def test_no_memory_is_not_told_as_damage(tmp_path, monkeypatch):
         monkeypatch.setattr(np, "frombuffer", none)
         with pytest.raises(MemoryError):
             archive.array("dW1", header)
+
+
+def test_the_message_of_a_damaged_file_is_short(tmp_path):
+    """zipfile quotes as many bytes as the damage says that a name has."""
+    path = tmp_path / "a.npz"
+    np.savez(path, dW1=np.arange(10**4))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, 26, 2**15)  # the length of the member's name
+    path.write_bytes(content)
+    with Npz(str(path)) as archive, pytest.raises(ValueError, match="dW1 intact") as refusal:
+        archive.header("dW1")
+    assert len(str(refusal.value)) < len(str(path)) + 400
+
+
+def test_a_file_of_python_2_is_read(tmp_path):
+    """Its whole numbers end in L, of which numpy would warn."""
+    start = npy(np.arange(4.0)).replace(b"(4,), ", b"(4L,),")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("dW1.npy", start)
+    assert memory_to_read(tmp_path / "a.npz")[1].tolist() == [0, 1, 2, 3]

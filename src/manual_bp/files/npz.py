@@ -6,7 +6,9 @@ Nothing is unpickled, and no size that a header claims is believed before it is 
 import io
 import math
 import struct
+import textwrap
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Container, Iterator
@@ -99,8 +101,10 @@ class Npz:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         # Of too many signs in a row Python says that it has no memory.
-        with self._intact(name, (*DAMAGE, MemoryError)), self._opened(name) as member:
+        intact = self._intact(name, (*DAMAGE, MemoryError))
+        with intact, warnings.catch_warnings(), self._opened(name) as member:
             start = io.BytesIO(member.read(_MAX_HEADER))
+            warnings.simplefilter("ignore", UserWarning)  # a file of Python 2 is as good
             shape, in_columns, dtype = readers[np.lib.format.read_magic(start)](start)
             header = Header(shape, in_columns, dtype, start.tell())
         if dtype.kind not in "fiu":
@@ -139,5 +143,6 @@ class Npz:
         except damage as error:
             raise ValueError(
                 f"{self.path}: expected {what} intact, got bytes that cannot be read "
-                f"({type(error).__name__}: {error}); write the file again with numpy.savez"
+                f"({type(error).__name__}: {textwrap.shorten(str(error), 150)}); write the file "
+                f"again with numpy.savez"
             ) from error
