@@ -15,7 +15,7 @@ import pytest
 import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
 from manual_bp.costs import COSTS
-from manual_bp.golden.case import MAX_LAYERS, MAX_VALUES, random_case
+from manual_bp.golden.case import FILES, MAX_LAYERS, MAX_VALUES, random_case
 from manual_bp.golden.document import MAX_ITEMS
 from manual_bp.golden.read import read_golden
 from manual_bp.golden.untrusted import MAX_BYTES
@@ -212,3 +212,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write(tmp_path, case)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_is_told_of_the_file(name, tmp_path):
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as refusal:
+        write(tmp_path, random_case(NET))
+    assert refusal.value.filename == str(tmp_path / name)
