@@ -142,7 +142,9 @@ def test_the_file_that_is_printed_to_is_not_cut_off(name, tmp_path):
         print("after")
     """
     with (tmp_path / "out").open("wb") as out:
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=out, check=True)
+        buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+        arguments = [sys.executable, "-c", code]
+        subprocess.run(arguments, cwd=tmp_path, env=buffered, stdout=out, check=True)
     assert (tmp_path / "out").read_text() == "before\nwithin\nafter\n"
     assert os.listdir(tmp_path) == ["out"]
 
