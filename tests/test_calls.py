@@ -1,6 +1,7 @@
 """What people hand in to (net, params, x, y): any form that is certain is taken, everywhere."""
 
 import threading
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -236,3 +237,11 @@ def test_lists_of_lists_stay_lists():
     _, gradients = mbp.value_and_grad(NET)(params, X, Y)
     assert isinstance(gradients, list)
     assert [type(layer) for layer in gradients] == [list, list]
+
+
+def test_an_array_that_found_no_memory_is_not_read(monkeypatch):
+    """NumPy would read it as if it were there: the process ends, or there are numbers in it."""
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+    monkeypatch.setattr(jax, "block_until_ready", Mock(side_effect=error))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        mbp.backprop(NET, PARAMS, X, Y)

@@ -456,7 +456,8 @@ def _numbers(call: Call, problems: Problems) -> None:
 
 def _finite(array: Any) -> bool:
     if on_host(array):
-        return bool(np.isfinite(np.asarray(array)).all())
+        # Waited for, since NumPy would read an array that found no memory as if it were there.
+        return bool(np.isfinite(np.asarray(jax.block_until_ready(array))).all())
     return bool(jnp.isfinite(array).all())
 
 

@@ -1,8 +1,10 @@
 """The command line as a whole: its commands, its doors, and terminals of every kind."""
 
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import jax
@@ -134,13 +136,78 @@ def test_no_memory_is_one_line(monkeypatch, capsys):
     error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
     monkeypatch.setattr(cli, "_run", Mock(side_effect=error))
     assert cli.main(["train"]) == 2
-    fix = "make --batch or --sizes smaller"
+    fix = "make --batch or --sizes smaller, or take fewer examples"
     assert capsys.readouterr().err == (
         f"manual-bp train: error: out of memory on the device; {fix}\n"
     )
+    for message in ("INTERNAL: Out of memory allocating 1 bytes.", None):
+        error = (
+            jax.errors.JaxRuntimeError(message) if message else MemoryError("Unable to allocate")
+        )
+        monkeypatch.setattr(cli, "_run", Mock(side_effect=error))
+        assert cli.main(["train"]) == 2
+        where = " on the device" if message else ""
+        assert capsys.readouterr().err == (f"manual-bp train: error: out of memory{where}; {fix}\n")
     monkeypatch.setattr(cli, "_run", Mock(side_effect=jax.errors.JaxRuntimeError("INTERNAL")))
     with pytest.raises(jax.errors.JaxRuntimeError):  # a bug has its traceback
         cli.main(["train"])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_an_output_that_is_full_is_named(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / "golden.py", "--out", tmp_path],
+            env=os.environ | ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("No space left on device: standard output\n")
+
+
+@pytest.mark.sweep
+def test_no_memory_for_an_array_is_no_array_that_is_not_finite():
+    """XLA makes an array before it has the memory for it; reading that ended the process."""
+    code = """if True:
+        import sys, resource
+        from manual_bp.cli.main import main
+        resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
+        sys.exit(main(["compare", "--sizes", "64-50000-50000-10", "--steps", "1", "--quiet"]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert done.stderr.startswith("manual-bp compare: error: out of memory on the device; make")
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "link"])
+def test_what_can_be_written_though_it_is_no_file_is_a_target(kind, tmp_path):
+    path = {"device": os.devnull, "pipe": tmp_path / "p", "link": tmp_path / "l"}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "link":
+        path.symlink_to("nowhere/a")
+        with pytest.raises(
+            ValueError, match=r"--json: expected a folder to write to, got .*nowhere"
+        ):
+            terminal.check_target("--json", path)
+        (tmp_path / "nowhere").mkdir()
+    terminal.check_target("--json", Path(path))
+
+
+def test_a_device_that_cannot_be_written_is_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="--json: expected a file to write to, got /dev/null"):
+        terminal.check_target("--json", Path(os.devnull))
 
 
 # ── On a terminal ────────────────────────────────────────────────────────────────────────────────

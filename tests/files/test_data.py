@@ -9,7 +9,9 @@ import pytest
 
 from idx_bytes import flipped, idx
 from manual_bp.files import idx as idx_module
-from manual_bp.files.data import Data, load, split
+from manual_bp.files import unpacking
+from manual_bp.files.data import Data, load, load_inputs, split
+from manual_bp.files.npz import Npz
 
 RNG = np.random.default_rng(7)
 IMAGES = RNG.integers(0, 256, (5, 3, 2), dtype=np.uint8)
@@ -274,15 +276,61 @@ def test_an_npz_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     write_members(path, zipfile.ZIP_DEFLATED, x=npy(x), y=npy(np.arange(11)))
     assert path.stat().st_size < 10**4
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+        patch.setattr(Npz, "array", lambda *_: pytest.fail("unpacked"))
         with pytest.raises(ValueError, match=r"x of the shape .* brings them to 1100000"):
             load(path)
     write_members(path, zipfile.ZIP_DEFLATED, x=npy(x[:10]), y=npy(np.arange(10)))
     with pytest.raises(ValueError, match=r"y of the shape .* brings them to 1000080"):
         load(path)
+    # Where there is x alone, no less.
+    write_members(path, zipfile.ZIP_DEFLATED, x=npy(x))
+    with pytest.raises(ValueError, match=r"x of the shape .* brings them to 1100000"):
+        load_inputs(path)
     # What fits as uint8 may still be too much as float32.
     write_members(path, zipfile.ZIP_DEFLATED, x=npy(x[:5]), y=npy(np.arange(5)))
     with pytest.raises(ValueError, match=r"5 examples .* in float32, which brings them to 2000100"):
+        load(path)
+
+
+def test_what_is_packed_too_tightly_is_no_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "MAX_FREE", 10**6)
+    x, path = np.zeros((11, 10**5), np.uint8), tmp_path / "toy.npz"
+    write_members(path, zipfile.ZIP_DEFLATED, x=npy(x), y=npy(np.arange(11)))
+    with pytest.raises(
+        ValueError, match=r"toy\.npz: expected at most 100 times its .* write it unp"
+    ):
+        load(path)
+    write_members(path, zipfile.ZIP_STORED, x=npy(x), y=npy(np.arange(11)))
+    assert load(path).x.shape == x.shape
+    write_members(path, zipfile.ZIP_DEFLATED, x=npy(x[:9]), y=npy(np.arange(9)))
+    assert load(path).x.shape == x[:9].shape
+    write_mnist(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(x[None])))
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    with pytest.raises(ValueError, match=r"ubyte\.gz: expected at most 100 times its"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x", "y", "x_test"])
+def test_a_member_that_numpy_would_not_name_so_is_refused(name, tmp_path):
+    path = write_npz(tmp_path / "toy.npz", x=FLOATS, y=FLOATS[:, :2])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README", "not of these arrays")
+    assert load(path).x.shape == FLOATS.shape
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, npy(FLOATS))
+    message = rf"member '{name}': expected one whose name .* and \.npy, got another name"
+    for read in (load, load_inputs):
+        with pytest.raises(ValueError, match=message):
+            read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_comes_twice_is_refused(tmp_path):
+    path = write_npz(tmp_path / "toy.npz", x=FLOATS, y=FLOATS[:, :2])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x.npy", npy(2 * FLOATS))
+    with pytest.raises(ValueError, match=r"member 'x\.npy': .* got it twice"):
         load(path)
 
 

@@ -76,6 +76,11 @@ def test_a_wider_dtype_holds_the_inputs_and_a_narrower_one_does_not(written):
 
 LOUD = mbp.Activation("loud", lambda z: 2 * z, lambda a: 2 + 0 * a)
 BAD = {
+    "deep": (
+        {"net": mbp.Network((1,) * 1001, ("tanh",) * 1000, "quadratic")},
+        ValueError,
+        "sizes: expected a case of at most 32 layers, got 1,000; take fewer",
+    ),
     "no examples": ({"batch": 0}, ValueError, "batch: expected a whole number ≥ 1, got 0"),
     "half an example": ({"batch": 1.5}, TypeError, "batch: expected a whole number.* got 1.5"),
     "negative seed": ({"seed": -1}, ValueError, "seed: expected a whole number ≥ 0, got -1"),

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import struct
+import zlib
 from pathlib import Path
 
 import jax
@@ -14,10 +15,11 @@ import pytest
 import manual_bp as mbp
 from manual_bp.activations import ACTIVATIONS
 from manual_bp.costs import COSTS
-from manual_bp.golden import read
-from manual_bp.golden.case import MAX_VALUES, random_case
+from manual_bp.golden.case import FILES, MAX_LAYERS, MAX_VALUES, random_case
+from manual_bp.golden.document import MAX_ITEMS
 from manual_bp.golden.read import read_golden
-from manual_bp.golden.write import COST_CODES, SIGMA_CODES, write
+from manual_bp.golden.untrusted import MAX_BYTES
+from manual_bp.golden.write import COST_CODES, SIGMA_CODES, checksum, write
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "golden.schema.json").read_text())
@@ -57,6 +59,7 @@ def test_the_json_is_what_its_schema_says(written):
         {"more": 0},
         {"values": document["hex"]},
         {"hex": document["values"]},
+        {"checksum": -1},
         {"rounded": document["rounded"] | {"c1": [1]}},
         {"network": document["network"] | {"cost": "quartic"}},
     ):
@@ -101,6 +104,7 @@ def test_the_npz_has_every_array_twice_and_says_what_it_is(written):
         "l2": case.net.l2,
         "dtype": case.dtype,
         "seed": 4,
+        "checksum": checksum(case),
     }
 
 
@@ -156,6 +160,18 @@ def test_version_2_says_what_version_1_has_no_word_for(tmp_path):
         assert diagnosis.ok, str(diagnosis)
 
 
+def test_the_checksum_is_that_of_the_binary_before_the_cost(written, tmp_path):
+    """As the docs have it, so that any language can compute it."""
+    case, folder = written
+    record = case.record
+    results = sum(np.size(array) for array in jax.tree.leaves(record))
+    content = (folder / "golden.bin").read_bytes()
+    document = json.loads((folder / "golden.json").read_text())
+    assert document["checksum"] == zlib.crc32(content[: -8 * results])
+    with np.load(folder / "golden.npz") as archive:
+        assert archive["checksum"] == document["checksum"]
+
+
 def test_every_built_in_name_has_a_code_and_keeps_it():
     for codes, known in ((SIGMA_CODES, [*ACTIVATIONS, "swish"]), (COST_CODES, COSTS)):
         assert codes == tuple(known)
@@ -164,9 +180,10 @@ def test_every_built_in_name_has_a_code_and_keeps_it():
 
 
 def test_the_limits_are_those_of_the_docs():
-    for limit in (MAX_VALUES, read._MAX_ITEMS):
+    for limit in (MAX_VALUES, MAX_ITEMS):
         assert f"{limit:,} " in DOCS.replace("\n", " ")
-    assert f"{read.MAX_BYTES // 2**20} MiB" in DOCS
+    assert f"{MAX_LAYERS} layers" in DOCS
+    assert f"{MAX_BYTES // 2**20} MiB" in DOCS
 
 
 @pytest.mark.parametrize(
@@ -195,3 +212,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write(tmp_path, case)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_is_told_of_the_file(name, tmp_path):
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as refusal:
+        write(tmp_path, random_case(NET))
+    assert refusal.value.filename == str(tmp_path / name)

@@ -181,14 +181,18 @@ def saved(tmp_path, trained):
     return path
 
 
+LEFT_OUT = object()
+
+
 def rewrite(path, **changes):
     """The file with arrays replaced, or left out where None; about's entries by name."""
     with safe_open(path, framework="np") as file:
         arrays = {name: file.get_tensor(name) for name in list(file.keys())}
         about = json.loads(file.metadata()["manual_bp"])
     about |= {name: value for name, value in changes.items() if name in about}
+    about = {name: value for name, value in about.items() if value is not LEFT_OUT}
     arrays |= {name: value for name, value in changes.items() if name not in about}
-    arrays = {name: array for name, array in arrays.items() if array is not None}
+    arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     del about["crc32"]
     about["crc32"] = checkpoint._checksum(about, arrays)
     path.write_bytes(serialized(arrays, {"manual_bp": json.dumps(about)}))
@@ -211,6 +215,10 @@ MISFITS = {
     "square": ({"cost": np.zeros((3, 1))}, "cost: expected float64"),
     "float32 curve": ({"cost": np.zeros(3, np.float32)}, "cost: expected float64"),
     "no history": ({"history": 3}, NOT_OURS),
+    **{
+        f"{name} left out": ({name: LEFT_OUT}, NOT_OURS)
+        for name in ("network", "dtype", "settings", "history")
+    },
     "epoch -1": ({"history": {"epoch": -1, "stopped": ""}}, NOT_OURS),
     "epoch '3'": ({"history": {"epoch": "3", "stopped": ""}}, NOT_OURS),
     "epoch true": ({"history": {"epoch": True, "stopped": ""}}, NOT_OURS),

@@ -4,8 +4,10 @@ Exit codes: 0 when all is well, 1 when something disagrees, 2 for bad usage or a
 Ctrl-C.
 """
 
+import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -22,6 +24,7 @@ from manual_bp.cli.train import train, with_its_settings
 from manual_bp.text import PLAIN
 
 BAD_INPUT = (CycloptsError, ImportError, OSError, TypeError, ValueError)
+_NO_MEMORY = re.compile("RESOURCE_EXHAUSTED|Out of memory")
 
 
 def new_app(name: str, **fields: Any) -> App:
@@ -72,8 +75,10 @@ def run_app(app: App, argv: Sequence[str] | None = None) -> int:
             print(f"\n{name}: interrupted", file=sys.stderr)
             return 130
         message = str(error)
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in message:
-            message = "out of memory on the device; make --batch or --sizes smaller"
+        if lack := _lack_of_memory(error):
+            message = f"{lack}; make --batch or --sizes smaller, or take fewer examples"
+        elif isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            message += ": standard output"  # whose errors alone name no file
         elif not isinstance(error, BAD_INPUT):
             raise
         print(f"{name}: error: {message}", file=sys.stderr)
@@ -85,6 +90,15 @@ def _run(app: App, argv: list[str]) -> int:
         argv = with_its_settings(argv)
     code = app(argv, exit_on_error=False, print_error=False)
     return code if isinstance(code, int) else 0  # --help gives none
+
+
+def _lack_of_memory(error: BaseException) -> str:
+    """What an error says where memory ran out, NumPy's or XLA's; else nothing."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, jax.errors.JaxRuntimeError) and _NO_MEMORY.search(str(error)):
+        return "out of memory on the device"
+    return ""
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

@@ -77,8 +77,12 @@ def check_target(flag: str, path: Path | None) -> None:
     """Raise before the work, not after it, where a file cannot be written."""
     if path is None:
         return
-    folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"{flag}: expected a folder to write to, got {folder}; create it first")
     if path.is_dir():
         raise ValueError(f"{flag}: expected the name of a file, got the folder {path}")
+    if path.exists() and not path.is_file():  # a device or a pipe, which is written directly
+        if not os.access(path, os.W_OK):
+            raise ValueError(f"{flag}: expected a file to write to, got {path}; take another")
+        return
+    folder = Path(os.path.realpath(path)).parent  # of the file that a link leads to
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"{flag}: expected a folder to write to, got {folder}; create it first")

@@ -6,6 +6,7 @@ unpickled, and no size that a header claims is believed before it is checked.
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from manual_bp.checks import Problems, float_dtype, whole_number
 from manual_bp.files import idx
 from manual_bp.files.digits import digits
 from manual_bp.files.npz import Npz
+from manual_bp.files.unpacking import check_unpacked
 
 _PAIRS = (("x", "y"), ("x_test", "y_test"))
+_KEYS = tuple(chain(*_PAIRS))
 
 
 class Data(NamedTuple):
@@ -64,8 +67,9 @@ def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> D
         The examples: x (m, n_0) and y (m, n_L), dimensionless.
 
     Raises:
-        ValueError: source is none of these; a file is damaged, claims more than `idx.MAX_BYTES`, or
-            holds arrays that are no examples; or a value is beyond the range of dtype.
+        ValueError: source is none of these; a file is damaged, claims more than `idx.MAX_BYTES`,
+            unpacks to 100 times its size and 256 MiB, or holds arrays that are no examples; or a
+            value is beyond the range of dtype.
         TypeError: source is no path, or dtype none of the four.
         ModuleNotFoundError: "digits" without scikit-learn.
 
@@ -124,8 +128,9 @@ def load_inputs(
     path = os.fspath(source)
     if path.lower().endswith(".npz") and os.path.isfile(path):
         with Npz(path) as archive:
+            archive.check_members(_KEYS)
             if "x" in archive.names and "y" not in archive.names:
-                x = archive.array("x", archive.header("x"))
+                x = _arrays(archive, ["x"])["x"]
                 problems = Problems()
                 kind = float_dtype("dtype", dtype, problems)
                 problems.raise_all()
@@ -229,20 +234,25 @@ def _missing(present: Iterable[str]) -> list[str]:
 def _read_npz(path: str) -> dict[str, np.ndarray]:
     """The arrays x, y and, where there are both, x_test, y_test of a .npz file."""
     with Npz(path) as archive:
+        archive.check_members(_KEYS)
         there = sorted(archive.names)
         if missing := _missing(there):
             raise ValueError(
                 f"{path}: expected the arrays x and y, and x_test and y_test or neither, got "
                 f"{', '.join(there) or 'none'}; add {' and '.join(missing)} with numpy.savez"
             )
-        arrays, total = {}, 0
-        for key in (key for pair in _PAIRS for key in pair if key in there):
-            header = archive.header(key)
-            total += header.size
-            if total > idx.MAX_BYTES:
-                raise idx.too_large(path, f"{key} of the shape {header.shape}", total)
-            arrays[key] = archive.array(key, header)
-    return arrays
+        return _arrays(archive, [key for key in _KEYS if key in there])
+
+
+def _arrays(archive: Npz, keys: list[str]) -> dict[str, np.ndarray]:
+    """These arrays, none of them read before the size of all is known."""
+    headers, total = {key: archive.header(key) for key in keys}, 0
+    for key, header in headers.items():
+        total += header.size
+        if total > idx.MAX_BYTES:
+            raise idx.too_large(archive.path, f"{key} of the shape {header.shape}", total)
+    check_unpacked(archive.path, total)
+    return {key: archive.array(key, header) for key, header in headers.items()}
 
 
 def _assemble(where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dtype) -> Data:

@@ -9,6 +9,8 @@ import zlib
 import numpy as np
 from jaxtyping import UInt8
 
+from manual_bp.files.unpacking import check_unpacked
+
 MAX_BYTES = 4 * 2**30
 """The most that one file may hold, and that the arrays of one source may take (4 GiB)."""
 
@@ -31,7 +33,7 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
 
     Raises:
         ValueError: the file is missing, damaged, of another type, shorter or longer than its
-            header states, empty, or beyond `MAX_BYTES`.
+            header states, empty, beyond `MAX_BYTES`, or a bomb.
 
     Source:
         Y. LeCun, C. Cortes and C. Burges, The MNIST Database of Handwritten Digits, file formats.
@@ -71,6 +73,7 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
             # Before the read, which sets aside all that it is asked for.
             if size > os.path.getsize(path) * (_DEFLATE_RATIO if zipped else 1):
                 raise refusal(path, f"{size} bytes for {shape}", "a file too short: truncated")
+            check_unpacked(path, size)
             # One byte too many shows a file that goes on, and takes gzip to its checksum.
             entries = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -3,14 +3,17 @@
 Nothing is unpickled, and no size that a header claims is believed before it is checked.
 """
 
+import io
 import math
 import struct
+import textwrap
 import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +21,6 @@ import numpy as np
 DAMAGE = (
     EOFError,
     KeyError,
-    MemoryError,
     NotImplementedError,
     OSError,
     OverflowError,
@@ -31,6 +33,7 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_MAX_HEADER = 2**14  # bytes: numpy itself believes no longer one
 
 
 class Header(NamedTuple):
@@ -74,8 +77,21 @@ class Npz:
         members = self.archive.namelist()
         return [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
 
+    def check_members(self, wanted: Container[str] | None = None) -> None:
+        """Refuse a member that is no array of its name: of the wanted ones, or of all."""
+        for member in self.archive.namelist():
+            name = member.removesuffix(".npy")
+            if wanted is not None and name not in wanted:
+                continue
+            if name == member or self.names.count(name) > 1:
+                found = "another name" if name == member else "it twice"
+                raise ValueError(
+                    f"{self.path}: member {member[:40]!a}: expected one whose name is that of an "
+                    f"array and .npy, got {found}; write the arrays with numpy.savez"
+                )
+
     def stored(self, name: str) -> int:
-        """The bytes that a member claims to hold, which are the most that are ever read of it."""
+        """The bytes that a member claims to hold, which are the most that are ever taken of it."""
         return self.archive.getinfo(f"{name}.npy").file_size
 
     def header(self, name: str) -> Header:
@@ -84,9 +100,13 @@ class Npz:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
-        with self._intact(name), self.archive.open(f"{name}.npy") as member:
-            shape, in_columns, dtype = readers[np.lib.format.read_magic(member)](member)
-            header = Header(shape, in_columns, dtype, member.tell())
+        # Of too many signs in a row Python says that it has no memory.
+        intact = self._intact(name, (*DAMAGE, MemoryError))
+        with intact, warnings.catch_warnings(), self._opened(name) as member:
+            start = io.BytesIO(member.read(_MAX_HEADER))
+            warnings.simplefilter("ignore", UserWarning)  # a file of Python 2 is as good
+            shape, in_columns, dtype = readers[np.lib.format.read_magic(start)](start)
+            header = Header(shape, in_columns, dtype, start.tell())
         if dtype.kind not in "fiu":
             what = "pickled objects" if dtype.hasobject else f"dtype {dtype}"
             raise ValueError(
@@ -103,18 +123,26 @@ class Npz:
                 f"{self.path}: expected {expected} bytes of {name} for its shape {header.shape}, "
                 f"got {claimed}; fetch or write the file again"
             )
-        with self._intact(name):
-            entries = self.archive.read(f"{name}.npy")  # checks the checksum as well
+        with self._intact(name), self._opened(name) as member:
+            entries = member.read(claimed)  # no more, whatever is packed; and holds the checksum
             array = np.frombuffer(entries, header.dtype, offset=header.start)
             return array.reshape(header.shape, order="F" if header.in_columns else "C")
 
+    def _opened(self, name: str) -> IO[bytes]:
+        """A member of the two kinds that numpy writes: others unpack with no bound."""
+        kind = self.archive.getinfo(f"{name}.npy").compress_type
+        if kind not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError(f"packed by method {kind}")
+        return self.archive.open(f"{name}.npy")
+
     @contextmanager
-    def _intact(self, what: str) -> Iterator[None]:
+    def _intact(self, what: str, damage: tuple[type[Exception], ...] = DAMAGE) -> Iterator[None]:
         """Says that a file is damaged, whatever its bytes made the readers raise."""
         try:
             yield
-        except DAMAGE as error:
+        except damage as error:
             raise ValueError(
                 f"{self.path}: expected {what} intact, got bytes that cannot be read "
-                f"({type(error).__name__}: {error}); write the file again with numpy.savez"
+                f"({type(error).__name__}: {textwrap.shorten(str(error), 150)}); write the file "
+                f"again with numpy.savez"
             ) from error

@@ -22,6 +22,9 @@ FILES = ("golden.bin", "golden.npz", "golden.json")
 MAX_VALUES = 2**18
 """The most numbers of one case, inputs and results together."""
 
+MAX_LAYERS = 32
+"""The most layers of one case: compiling a deeper one can take minutes, and gigabytes."""
+
 Numbers = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
@@ -68,7 +71,7 @@ class Golden(NamedTuple):
 
     def rounded(self) -> dict[str, Numbers]:
         """Those arrays, each rounded to `dtype`."""
-        return {name: _rounded(array, self.dtype) for name, array in self.values().items()}
+        return {name: in_format(array, self.dtype) for name, array in self.values().items()}
 
     def in_dtype(self, dtype: str) -> "Golden":
         """The same inputs as arrays of a format that holds them exactly, to be judged in it.
@@ -110,7 +113,8 @@ def case_from(
         The inputs, and every quantity that follows from them, computed in float64.
 
     Raises:
-        ValueError, TypeError: an argument that does not fit, or more than `MAX_VALUES` numbers.
+        ValueError, TypeError: an argument that does not fit, or more than `MAX_VALUES` numbers or
+            `MAX_LAYERS` layers.
 
     Example:
         >>> import manual_bp as mbp
@@ -213,12 +217,12 @@ def shapes(net: Network, m: int, biases: Sequence[bool] | None = None) -> dict[s
 
 
 def _inputs(params: Params, x: Any, y: Any, dtype: str) -> tuple[tuple[Layer, ...], Any, Any]:
-    to = partial(_rounded, dtype=dtype)
+    to = partial(in_format, dtype=dtype)
     layers = tuple(Layer(to(W), None if b is None else to(b)) for W, b in params)
     return layers, to(x), to(y)
 
 
-def _rounded(array: Any, dtype: str) -> Any:
+def in_format(array: Any, dtype: str) -> Any:
     """An array of dtype, with infinities for what is beyond its range."""
     problems = Problems()
     found = float_dtype("dtype", dtype, problems)
@@ -239,6 +243,11 @@ def _check_built_in(net: Network) -> None:
 
 
 def _check_size(net: Network, m: int) -> None:
+    if net.depth > MAX_LAYERS:
+        raise ValueError(
+            f"sizes: expected a case of at most {MAX_LAYERS} layers, got {net.depth:,}; take "
+            f"fewer: a small case shows the same mistakes"
+        )
     if (size := sum(map(math.prod, shapes(net, m).values()))) > MAX_VALUES:
         raise ValueError(
             f"sizes, batch: expected a case of at most {MAX_VALUES:,} numbers, got {size:,}; take "

@@ -5,46 +5,63 @@ is refused beyond `MAX_BYTES`, before it is parsed, and an array whose shape the
 before it is read. At most about half a GiB is taken, by the worst JSON that there is.
 """
 
-import json
 import math
 import os
-import re
 import reprlib
-from collections import Counter
-from collections.abc import Iterable
-from itertools import chain
+import textwrap
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.checks import FLOATS, nearest
+from manual_bp.checks import FLOATS
 from manual_bp.files.npz import Npz
-from manual_bp.golden.case import FORMAT, MAX_VALUES, VERSIONS, Golden, Numbers, Shape, shapes
+from manual_bp.golden.case import (
+    FORMAT,
+    MAX_LAYERS,
+    MAX_VALUES,
+    VERSIONS,
+    Golden,
+    Numbers,
+    Shape,
+    in_format,
+    shapes,
+)
+from manual_bp.golden.document import from_json, load_json
+from manual_bp.golden.untrusted import (
+    OVERFLOW,
+    TOO_LARGE,
+    check_file,
+    check_names,
+    check_shape,
+    content,
+    described,
+    listed,
+    place,
+    refuse,
+    shown,
+)
+from manual_bp.golden.write import checksum
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop, named_places
 from manual_bp.subjects.convention import Convention
 
-MAX_BYTES = 2**25
-"""The most that one file may hold (32 MiB): the JSON of the largest case there is takes 29."""
-
-_MAX_ITEMS = 2**22  # commas and brackets of a JSON file: what its lists take in memory
 _MAX_MEMBER = 16 * MAX_VALUES + 2**16  # bytes of an array in a .npz, its header with it
 _NETWORK: dict[int, tuple[str, ...]] = {
     1: ("sizes", "activations", "cost", "l2"),
     2: ("sizes", "activations", "cost", "l2", "l2_biases", "biases"),
 }
-_VALUES = ("values", "hex", "rounded", "rounded_hex")
-_DOCUMENT = ("format", "version", "network", "dtype", "seed", *_VALUES)
+_DOCUMENT = (
+    *("format", "version", "network", "dtype", "seed"),
+    *("values", "hex", "rounded", "rounded_hex"),
+)
 _DESCRIPTION = (
     *("format", "version", "sizes", "activations", "cost_name", "l2", "dtype", "seed"),
-    *("l2_biases", "biases"),
+    *("l2_biases", "biases", "checksum"),
 )
-_HEX = re.compile(r"[+-]?0[xX](?=\.?[0-9a-fA-F])[0-9a-fA-F]*\.?[0-9a-fA-F]*([pP][+-]?[0-9]+)?")
-
-_OVERFLOW = "find where it overflows, or leave the array out"
-_TOO_LARGE = "write the arrays of this case alone"
+_AGAIN = "write the folder again with scripts/golden.py"
+_ANOTHER = "compute from this case's inputs, or leave the checksum out"
 
 
 def read_golden(folder: str | os.PathLike[str]) -> Golden:
@@ -55,51 +72,61 @@ def read_golden(folder: str | os.PathLike[str]) -> Golden:
     """
     path = Path(folder, "golden.json")
 
-    def refuse(entry: str, expected: str, got: str) -> NoReturn:
-        _refuse(path, entry, expected, got, "write the folder again with scripts/golden.py")
+    def unfit(entry: str, expected: str, got: str) -> NoReturn:
+        refuse(path, entry, expected, got, _AGAIN)
 
-    document = _load_json(path)
+    document = load_json(path)
     if not isinstance(document, dict):
-        refuse("", "an object", _found(document))
+        unfit("", "an object", described(document))
     for entry, wanted in (("format", (FORMAT,)), ("version", VERSIONS)):
         if document.get(entry) not in wanted or isinstance(document[entry], bool):
-            refuse(entry, " or ".join(map(repr, wanted)), _shown(document.get(entry, "none")))
+            unfit(entry, " or ".join(map(repr, wanted)), shown(document.get(entry, "none")))
     network: Any = document.get("network")
     of_network = _NETWORK[int(document["version"])]
     for entry, found, keys in (("", document, _DOCUMENT), ("network", network, of_network)):
-        if not isinstance(found, dict) or set(found) != set(keys):
-            refuse(entry, f"the keys {', '.join(keys)}", _found(found))
+        if not isinstance(found, dict) or set(found) - {"checksum"} != set(keys):
+            unfit(entry, f"the keys {', '.join(keys)}", described(found))
 
     sizes, dtype, seed, values = network["sizes"], *map(document.get, ("dtype", "seed", "values"))
     if not isinstance(sizes, list) or not all(map(_is_whole, sizes)):
-        refuse("network.sizes", "a list of whole numbers", reprlib.repr(sizes))
+        unfit("network.sizes", "a list of whole numbers", reprlib.repr(sizes))
+    if len(sizes) - 1 > MAX_LAYERS:
+        unfit("network.sizes", f"at most {MAX_LAYERS} layers", f"{len(sizes) - 1:,}")
+    if not isinstance(network["activations"], list) or len(network["activations"]) >= len(sizes):
+        unfit("network.activations", "a name for each layer", shown(network["activations"]))
     biases = network.pop("biases", [True] * (len(sizes) - 1))
     if not isinstance(biases, list) or [*map(type, biases)] != [bool] * (len(sizes) - 1):
-        refuse("network.biases", "true or false for each layer", reprlib.repr(biases))
+        unfit("network.biases", "true or false for each layer", reprlib.repr(biases))
     try:
         net = Network(**network | {"sizes": [int(n) for n in sizes]})
     except (TypeError, ValueError) as error:
-        refuse("network", "a network", f"one that is none ({error})")
+        why = textwrap.shorten(str(error), 300)
+        unfit("network", "a network", f"one that is none ({why})")
     if dtype not in FLOATS:
-        refuse("dtype", f"one of {', '.join(FLOATS)}", reprlib.repr(dtype))
+        unfit("dtype", f"one of {', '.join(FLOATS)}", reprlib.repr(dtype))
     if seed is not None and not _is_whole(seed):
-        refuse("seed", "a whole number or null", reprlib.repr(seed))
+        unfit("seed", "a whole number or null", reprlib.repr(seed))
 
     if not isinstance(values, dict) or len(values) < len(sizes):
-        refuse("values", f"every array of {net.depth} layers", _found(values))
+        unfit("values", f"every array of {net.depth} layers", described(values))
     known = shapes(net, len(values["x"]) if isinstance(values.get("x"), list) else 0, biases)
     if set(values) != set(known):
-        refuse("values", f"the arrays {_listed(known)}", _found(values))
+        unfit("values", f"the arrays {listed(known)}", described(values))
+    if (size := sum(map(math.prod, known.values()))) > MAX_VALUES:
+        unfit("values", f"a case of at most {MAX_VALUES:,} numbers", f"{size:,}")
     arrays: dict[str, Any] = {
-        name: _from_json(path, name, values[name], [shape]) for name, shape in known.items()
+        name: from_json(path, name, values[name], [shape]) for name, shape in known.items()
     }
+    _check_copies(path, document, arrays, dtype, _AGAIN)
     params = tuple(Layer(arrays[f"W{l}"], arrays.get(f"b{l}")) for l in net.layers)
     record, seed = _record(net, arrays), None if seed is None else int(seed)
     try:
         golden = Golden(net, params, arrays["x"], arrays["y"], record, "float64", seed)
-        return golden.in_dtype(dtype)
+        golden = golden.in_dtype(dtype)
     except ValueError as error:
-        refuse("values", f"inputs that {dtype} holds exactly", f"others ({error})")
+        unfit("values", f"inputs that {dtype} holds exactly", f"others ({error})")
+    _check_checksum(path, document.get("checksum"), golden, _AGAIN)
+    return golden
 
 
 def read_record(
@@ -148,16 +175,16 @@ def read_record(
             arrays = _read_bin(path, golden, convention or Convention())
         case _:
             fix = "rename or convert it"
-            _refuse(path, "", "a .npz, .json or .bin file", "another name", fix)
+            refuse(path, "", "a .npz, .json or .bin file", "another name", fix)
     for name, array in arrays.items():
         _check_numbers(path, name, array, golden.dtype)
         if name not in results and not _same(array, inputs[name]):
             fix = "compute from the case's inputs, and write W and b as they were before an update"
             fix += ", or leave it out"
-            _refuse(path, name, f"the case's own {name}", "other numbers", fix)
+            refuse(path, name, f"the case's own {name}", "other numbers", fix)
     if not set(arrays) & set(results):
         fix = "write what your program computed under these names"
-        _refuse(path, "", f"at least one of {_listed(results)}", _listed(arrays), fix)
+        refuse(path, "", f"at least one of {listed(results)}", listed(arrays), fix)
     return _record(golden.net, arrays)
 
 
@@ -165,44 +192,63 @@ def read_record(
 
 
 def _read_npz(path: Path, golden: Golden) -> dict[str, Numbers]:
-    _check_file(path)
+    check_file(path)
     known = shapes(golden.net, len(golden.x), golden.biases)
-    own = {*_DESCRIPTION, *(f"{name}_{golden.dtype}" for name in known)}  # of golden.npz itself
-    arrays = {}
+    copies = {f"{name}_{dtype}": (name, dtype) for name in known for dtype in FLOATS}
     with Npz(str(path)) as archive:
-        names = [name for name in archive.names if name not in own]
-        _check_once(path, names)
-        _check_names(path, names, known)
-        for name in names:
+        archive.check_members()
+        names = [name for name in archive.names if name not in _DESCRIPTION]
+        check_names(path, (name for name in names if name not in copies), known)
+
+        def read(name: str, allowed: list[Shape]) -> Numbers:
             if (size := archive.stored(name)) > _MAX_MEMBER:
-                _refuse(path, name, f"at most {_MAX_MEMBER:,} bytes", f"{size:,}", _TOO_LARGE)
+                refuse(path, name, f"at most {_MAX_MEMBER:,} bytes", f"{size:,}", TOO_LARGE)
             header = archive.header(name)
-            _check_shape(path, name, header.shape, _allowed(name, known[name]))
+            check_shape(path, name, header.shape, allowed)
             array = archive.array(name, header)
             narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 8
             with np.errstate(over="ignore"):  # of a wider format; an infinity is told of later
-                kept = array.dtype.newbyteorder("=") if narrow else np.float64
-                arrays[name] = array.astype(kept)
+                return array.astype(array.dtype.newbyteorder("=") if narrow else np.float64)
+
+        if "checksum" in archive.names:
+            _check_checksum(path, read("checksum", [()]), golden, _ANOTHER)
+        arrays = {name: read(name, _allowed(name, known[name])) for name in names if name in known}
+        for copy in (name for name in names if name in copies):
+            name, dtype = copies[copy]
+            if name not in arrays:
+                refuse(path, copy, f"{name} beside it", "it alone", f"name it {name}")
+            wanted = in_format(arrays[name], dtype).astype(np.float64)
+            _check_copy(path, copy, read(copy, [wanted.shape]), wanted, f"leave {copy} out")
     return arrays
 
 
 def _read_json(path: Path, golden: Golden) -> dict[str, Numbers]:
-    document = _load_json(path)
+    document = load_json(path)
+    case: dict[str, Any] = {}
     if isinstance(document, dict) and document.get("format") == FORMAT:
-        document = document.get("values")
+        case, document = document, document.get("values")
     if not isinstance(document, dict):
         fix = 'write {"z1": [[...], ...], ...}'
-        _refuse(path, "", "an object of arrays by name", _found(document), fix)
+        refuse(path, "", "an object of arrays by name", described(document), fix)
     known = shapes(golden.net, len(golden.x), golden.biases)
-    _check_names(path, document, known)
-    return {
-        name: _from_json(path, name, value, _allowed(name, known[name]))
+    check_names(path, document, known)
+    arrays = {
+        name: from_json(path, name, value, _allowed(name, known[name]))
         for name, value in document.items()
     }
+    if case.get("dtype", golden.dtype) not in FLOATS:
+        refuse(path, "dtype", f"one of {', '.join(FLOATS)}", shown(case["dtype"]), _AGAIN)
+    fix = "leave it out where you changed the values alone"
+    _check_copies(path, case, arrays, case.get("dtype", golden.dtype), fix)
+    _check_checksum(path, case.get("checksum"), golden, _ANOTHER)
+    return arrays
 
 
 def _read_bin(path: Path, golden: Golden, convention: Convention) -> dict[str, Numbers]:
-    content, places = _content(path), named_places(golden.net, golden.params)
+    numbers, places = (
+        np.frombuffer(content(path), np.uint8),
+        named_places(golden.net, golden.params),
+    )
     known = {name: place.shape(golden.net, len(golden.x)) for name, place in places.items()}
     if convention.bias != "separate":
         for l, has in enumerate(golden.biases, start=1):
@@ -210,93 +256,17 @@ def _read_bin(path: Path, golden: Golden, convention: Convention) -> dict[str, N
                 n, n_prev = known[f"dW{l}"]
                 known[f"dW{l}"] = n, n_prev + 1
                 del known[f"db{l}"]
-    if len(content) != (size := 8 * sum(map(math.prod, known.values()))):
-        expected = f"{size:,} bytes: {_listed(known)} as float64"
+    if len(numbers) != (size := 8 * sum(map(math.prod, known.values()))):
+        expected = f"{size:,} bytes: {listed(known)} as float64"
         fix = "write every result and nothing else, in the order of golden.bin"
-        _refuse(path, "", expected, f"{len(content):,}", fix)
-    numbers, arrays = np.frombuffer(content, "<f8").astype(np.float64), {}
+        refuse(path, "", expected, f"{len(numbers):,}", fix)
+    numbers, arrays = numbers.view("<f8").astype(np.float64), {}
     for name, shape in known.items():
         array, numbers = np.split(numbers, [math.prod(shape)])
         if convention.is_transposed(places[name]):
             shape = shape[::-1]
         arrays[name] = array.reshape(shape)
     return arrays
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no regular file, or one of more than `MAX_BYTES`."""
-    if not path.is_file():
-        found = "something else" if path.exists() else "nothing there"
-        _refuse(path, "", "a file", found, "check the path")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        _refuse(path, "", f"at most {MAX_BYTES:,} bytes", f"{size:,}", _TOO_LARGE)
-
-
-def _content(path: Path) -> bytes:
-    _check_file(path)
-    with open(path, "rb") as file:
-        return file.read(MAX_BYTES)  # and no more, should it grow meanwhile
-
-
-def _load_json(path: Path) -> Any:
-    content = _content(path)
-
-    def refuse(expected: str, got: str) -> NoReturn:
-        _refuse(path, "", expected, got, "write the file again, whole")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _check_once(path, (name for name, _ in pairs))
-        return dict(pairs)
-
-    try:
-        text = content.decode("utf-8-sig")
-        if (items := sum(map(text.count, ",[{"))) > _MAX_ITEMS:
-            refuse(f"at most {_MAX_ITEMS:,} commas and brackets", f"{items:,}")
-        return json.loads(text, object_pairs_hook=unique, parse_int=float)
-    except UnicodeDecodeError as error:
-        refuse("JSON in UTF-8", f"byte {error.start}, which is not")
-    except json.JSONDecodeError as error:
-        ends = " (the file ends there)" if error.pos >= len(text.rstrip()) else ""
-        refuse("JSON", f"{error.msg} at line {error.lineno}, column {error.colno}{ends}")
-    except RecursionError:
-        refuse("arrays of at most 2 levels of lists", "hundreds of levels")
-
-
-def _from_json(path: Path, name: str, value: Any, allowed: list[Shape]) -> Numbers:
-    """The nested lists of one entry as an array, every row and every number of it checked."""
-    shape: Shape = ()
-    first = value
-    while isinstance(first, list) and len(shape) < 3:
-        shape += (len(first),)
-        first = first[0] if first else None
-    if len(shape) == 3:
-        _refuse(path, name, "at most 2 levels of lists", "more", "write an array as its rows")
-    if shape:  # of a lone entry that is no number, the number is what is to be told
-        _check_shape(path, name, shape, allowed)
-    elif () not in allowed:
-        _refuse(path, name, _any_of(allowed), _shown(value), "write an array as its rows")
-    for i, row in enumerate(value if len(shape) == 2 else []):
-        if not isinstance(row, list) or len(row) != shape[1]:
-            found = f"{len(row)}" if isinstance(row, list) else _shown(row)
-            expected = f"{shape[1]} numbers, like the first row"
-            _refuse(path, f"{name}[{i}]", expected, found, "write rows of one length")
-    flat = chain.from_iterable(value) if len(shape) == 2 else value if shape else [value]
-    return np.reshape([_number(path, name, shape, i, v) for i, v in enumerate(flat)], shape)
-
-
-def _number(path: Path, name: str, shape: Shape, i: int, value: Any) -> float:
-    """The number that stands i-th in the array of an entry."""
-    if isinstance(value, str) and _HEX.fullmatch(value):
-        try:
-            value = float.fromhex(value)
-        except OverflowError:
-            value = math.inf
-    if not isinstance(value, float):
-        fix = 'write it as 0.1 or as "0x1.8p+1"'
-        _refuse(path, _entry(name, shape, i), "a number", _shown(value), fix)
-    if not math.isfinite(value):
-        _refuse(path, _entry(name, shape, i), "a finite number", str(value), _OVERFLOW)
-    return value
 
 
 def _allowed(name: str, shape: Shape) -> list[Shape]:
@@ -322,39 +292,15 @@ def _record(net: Network, arrays: dict[str, Numbers]) -> Backprop:
 # ── What is refused ──────────────────────────────────────────────────────────────────────────────
 
 
-def _check_once(path: Path, names: Iterable[str]) -> None:
-    for name, times in Counter(names).items():
-        if times > 1:
-            _refuse(path, _shown(name), "a name once", f"it {times} times", "keep one of them")
-
-
-def _check_names(path: Path, names: Iterable[str], known: dict[str, Shape]) -> None:
-    for name in names:
-        if name not in known:
-            alike = [other for other in known if other.lower() == name.lower()]
-            fix = nearest(alike[0] if alike else name[:40], known)
-            fix = fix if len(known) < 60 else fix.partition(" Known")[0]
-            _refuse(path, _shown(name), "names of the case's arrays", "an unknown one", fix)
-
-
 def _check_numbers(path: Path, name: str, array: Numbers, dtype: str) -> None:
     wrong = ~np.isfinite(array).ravel()
     if wrong.any():
         i = int(wrong.argmax())
-        entry, got = _entry(name, array.shape, i), str(array.ravel()[i])
-        _refuse(path, entry, "a finite number", got, _OVERFLOW)
+        got = str(array.ravel()[i])
+        refuse(path, place(name, array.shape, i), "a finite number", got, OVERFLOW)
     if jnp.finfo(array.dtype).eps > jnp.finfo(dtype).eps:
         fix = f"make the case in {array.dtype}, or write the numbers as {dtype} gave them"
-        _refuse(path, name, f"numbers as fine as {dtype}", str(array.dtype), fix)
-
-
-def _check_shape(path: Path, name: str, shape: Shape, allowed: list[Shape]) -> None:
-    if shape not in allowed:
-        _refuse(path, name, _any_of(allowed), str(shape), "write the whole array in one of these")
-
-
-def _any_of(allowed: list[Shape]) -> str:
-    return f"shape {' or '.join(map(str, allowed))}"
+        refuse(path, name, f"numbers as fine as {dtype}", str(array.dtype), fix)
 
 
 def _same(array: Numbers, ours: Numbers) -> bool:
@@ -368,28 +314,29 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, float) and 0 <= value < 2**53 and value.is_integer()
 
 
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    few = names if len(names) <= 12 else [*names[:6], "…", *names[-3:]]
-    return ", ".join(few) or "none"
+def _check_copies(
+    path: Path, document: dict[str, Any], values: dict[str, Numbers], dtype: str, fix: str
+) -> None:
+    """Refuse a file that has its numbers in several forms, where one of them differs."""
+    rounded = {name: in_format(v, dtype).astype(np.float64) for name, v in values.items()}
+    for key, wanted in (("hex", values), ("rounded", rounded), ("rounded_hex", rounded)):
+        copies = document.get(key, wanted)
+        if not isinstance(copies, dict) or set(copies) != set(wanted):
+            refuse(path, key, f"the arrays {listed(wanted)}", described(copies), fix)
+        for name, copy in copies.items() if key in document else ():
+            array, entry = wanted[name], f"{key}.{name}"
+            _check_copy(path, entry, from_json(path, entry, copy, [array.shape]), array, fix)
 
 
-def _found(document: Any) -> str:
-    if not isinstance(document, dict):
-        return f"a {type(document).__name__}"
-    return f"the keys {_listed(_shown(name) for name in document)}"
+def _check_copy(path: Path, name: str, copy: Numbers, wanted: Numbers, fix: str) -> None:
+    wrong = (copy != wanted).ravel()
+    if wrong.any():
+        i = int(wrong.argmax())
+        expected = f"{float(wanted.ravel()[i])!r}, by the same number in float64"
+        refuse(path, place(name, wanted.shape, i), expected, repr(float(copy.ravel()[i])), fix)
 
 
-def _shown(value: Any) -> str:
-    """A value of unknown size and content, short and printable."""
-    return ascii(value[:40]) if isinstance(value, str) else reprlib.repr(value)
-
-
-def _entry(name: str, shape: Shape, i: int) -> str:
-    """An array's i-th number: dW1[3, 1]; a lone number has the array's name."""
-    return f"{name}{list(map(int, np.unravel_index(i, shape)))}" if shape else name
-
-
-def _refuse(path: Path, entry: str, expected: str, got: str, fix: str) -> NoReturn:
-    where = f"{path}: {entry}" if entry else f"{path}"
-    raise ValueError(f"{where}: expected {expected}, got {got}; {fix}")
+def _check_checksum(path: Path, found: Any, golden: Golden, fix: str) -> None:
+    if found is not None and found != (wanted := checksum(golden)):
+        expected = f"{wanted}, that of the network, x, y, W and b of the case"
+        refuse(path, "checksum", expected, shown(found), fix)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,8 @@ import numpy as np
 
 from manual_bp.families import parsed
 from manual_bp.files.atomic import replacing
-from manual_bp.golden.case import FILES, FORMAT, Golden
+from manual_bp.golden.case import FILES, FORMAT, Golden, Numbers
+from manual_bp.record import named_places
 
 # In golden.bin a name is its place in these, which only ever grow at their ends.
 SIGMA_CODES = (
@@ -58,7 +60,13 @@ def write(folder: str | os.PathLike[str], golden: Golden) -> list[Path]:
     return paths
 
 
-def _write_bin(file: IO[bytes], golden: Golden) -> None:
+def checksum(golden: Golden) -> int:
+    """The CRC-32 of all that `golden.bin` has before C: the network, x, y, W and b."""
+    return zlib.crc32(_given(golden))
+
+
+def _given(golden: Golden) -> bytes:
+    """What `golden.bin` has before C."""
     net, cost = golden.net, parsed(golden.net.cost.name)
     sigmas = [parsed(sigma.name) for sigma in net.activations]
     codes = [SIGMA_CODES.index(sigma.name) for sigma in sigmas]
@@ -72,8 +80,17 @@ def _write_bin(file: IO[bytes], golden: Golden) -> None:
         header += [net.l2_biases, *golden.biases]
         header += [sigma.numbers[0] if sigma.numbers else 0 for sigma in sigmas]
         header += [len(more), *more]
-    for array in (np.array(header, float), *golden.values().values()):
-        file.write(array.astype("<f8").tobytes())
+    params = [array for layer in golden.params for array in layer if array is not None]
+    return _in_bytes(np.array(header, float), golden.x, golden.y, *params)
+
+
+def _in_bytes(*arrays: Numbers) -> bytes:
+    return b"".join(array.astype("<f8").tobytes() for array in arrays)
+
+
+def _write_bin(file: IO[bytes], golden: Golden) -> None:
+    results = map(golden.values().__getitem__, named_places(golden.net, golden.params))
+    file.write(_given(golden) + _in_bytes(*results))
 
 
 def _write_npz(file: IO[bytes], golden: Golden) -> None:
@@ -89,6 +106,7 @@ def _write_npz(file: IO[bytes], golden: Golden) -> None:
         "l2": net.l2,
         "dtype": dtype,
         "seed": -1 if golden.seed is None else golden.seed,
+        "checksum": np.uint32(checksum(golden)),
         **_more(golden),
         **golden.values(),
         **{f"{name}_{dtype}": array.astype(stored) for name, array in golden.rounded().items()},
@@ -118,6 +136,7 @@ def _write_json(file: IO[bytes], golden: Golden) -> None:
         "network": network,
         "dtype": golden.dtype,
         "seed": golden.seed,
+        "checksum": checksum(golden),
     }
     entries = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     for key, arrays, number in (

@@ -151,9 +151,10 @@ def _reading(
         with open(path, "rb") as file:
             content = file.read()
         about, arrays = _opened(content)
-        if not all(isinstance(about.get(name), kind) for name, kind in _ABOUT.items()) or not all(
-            isinstance(value, str) for value in about["settings"].values()
-        ):
+        whole = about.keys() >= _ABOUT.keys() and all(
+            isinstance(about[name], kind) for name, kind in _ABOUT.items()
+        )
+        if not whole or not all(isinstance(word, str) for word in about["settings"].values()):
             raise ValueError(_NOT_OURS)
         yield about, arrays
     except (OSError, ValueError) as error:

@@ -23,7 +23,10 @@ def opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     # Stored as they are, arrays are no larger than the file: nothing can unpack to more.
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
         raise ValueError("packed arrays")
-    arrays = {name: archive[name] for name in archive}
+    try:
+        arrays = {name: archive[name] for name in archive}
+    except MemoryError as error:  # no array is larger than the file, whatever its header claims
+        raise ValueError("a header that claims too much") from error
     about = json.loads(str(arrays.pop("about")))
     about["network"] = _described(about["network"])
     about["history"] = {name: about[name] for name in ("epoch", "stopped")}
@@ -36,7 +39,10 @@ def opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _described(network: str) -> dict[str, Any]:
     """A network from its text: Network((3, 4), ('softmax',), 'cross_entropy', l2=0.01)."""
-    call: Any = ast.parse(network, mode="eval").body
+    try:
+        call: Any = ast.parse(network, mode="eval").body
+    except MemoryError as error:  # Python's word for too many signs in a row
+        raise ValueError("no network") from error
     sizes, activations, cost = map(ast.literal_eval, call.args)
     penalty = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     return {
