@@ -18,7 +18,7 @@ Each equation is a compiled program of its own: layers of one shape share it, an
 to compile for a network that is new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +38,13 @@ class Uncertain(NamedTuple):
 
     value: Array
     error: Array | None = None
+
+    def rounded(self, u: float, tiny: float = 0.0) -> "Uncertain":
+        """The same, known no better than after one more rounding: below the normal numbers that is
+        an absolute error, which `tiny` stands for.
+        """
+        error = u * jnp.abs(self.value) + tiny
+        return Uncertain(self.value, error if self.error is None else error + self.error)
 
 
 class Bounded(NamedTuple):
@@ -108,12 +115,10 @@ def cost_bound(
     a stranger's, so many times ours.
     """
     m, n = y.shape
-    inputs = z if net.cost.of == "z" else a
-    value, slope = _value_and_slope(net.cost, inputs.value, y)
+    inputs, e_y = z if net.cost.of == "z" else a, ar.reading * jnp.abs(y)
+    value = net.cost.value(inputs.value, y)
     off = ar.u * cost_rounding(net.cost, z.value, a.value, y)[0] + n * ar.tiny
-    off += ar.gamma(n) * jnp.abs(value)
-    if inputs.error is not None:
-        off += (jnp.abs(slope) * inputs.error).sum(axis=-1)
+    off += ar.gamma(n) * jnp.abs(value) + _cost_spread(net.cost, inputs, Uncertain(y, e_y))
     size = jnp.abs(value) + off
     truth = scale * value.mean()
     bound = scale * (off.mean() + (ar.gamma(m) + 5 * ar.u) * size.mean())
@@ -124,6 +129,40 @@ def cost_bound(
         # Each layer's sum may be stored before it is added to the others'.
         bound += (ar.gamma(weights) + (4 + net.depth) * ar.u) * added + ar.u * jnp.abs(truth)
     return Bounded(truth, bound)
+
+
+def _cost_spread(cost: Cost, inputs: Uncertain, y: Uncertain) -> Array:
+    """How far C of each example may move with a or z, and y: by the steepest slope within reach.
+
+    Not by the slope where they are, which is 0 where a is y. A slope is monotone in a and in y, so
+    the ends tell; a user's own is taken to be so.
+    """
+    e_y = jnp.zeros_like(y.value) if y.error is None else y.error
+    error = jnp.zeros_like(y.value) if inputs.error is None else inputs.error
+    if cost.family == "cross_entropy":  # its slope in z is aΣt − t
+        t, e_t = (_targets(cost, one) for one in (y.value, e_y))
+        ends = softmax_range(inputs.value, error)
+        steep = jnp.maximum(*(jnp.abs(a * _total(t) - t) for a in ends)) + _total(e_t) + e_t
+        log_a = jax.nn.logsumexp(inputs.value, axis=-1, keepdims=True) - inputs.value
+        return (_times(steep, error) + e_t * (log_a + 2 * error.max())).sum(axis=-1)
+    ends = [(inputs.value + s * error, y.value - s * e_y) for s in (-1, 0, 1)]
+    by_input, by_y = zip(*(_slopes(cost, *end) for end in ends), strict=True)
+    off = _times(_largest(by_input), error) + _times(_largest(by_y), e_y)
+    return off.sum(axis=-1)
+
+
+def _slopes(cost: Cost, inputs: Array, y: Array) -> tuple[Array, Array]:
+    value, pull = jax.vjp(cost.value, inputs, y)
+    return pull(jnp.ones_like(value))
+
+
+def _largest(arrays: Sequence[Array]) -> Array:
+    return jnp.abs(jnp.stack(arrays)).max(axis=0)
+
+
+def _times(slope: Array, error: Array) -> Array:
+    """A slope times an error: nothing where there is no error, however steep, or no slope."""
+    return jnp.where((slope == 0) | (error == 0), 0, slope * error)
 
 
 def penalty(net: Network, params: Params) -> Array:
@@ -154,16 +193,19 @@ def output_delta_bound(
     truth = jax.grad(C)(z.value)
     a_of_z, e_a, _ = activation_bound(ar, sigma, z)
     g, through = jax.jvp(lambda a: cost.slope(a, y), (a_of_z,), (e_a,))
-    e_g = ar.u * cost_rounding(cost, z.value, a_of_z, y)[1] + jnp.abs(through)
-    if cost.family in ("absolute_error", "hinge"):
-        e_g += _jump(cost, a_of_z, e_a + 2 * ar.u * jnp.abs(a_of_z), y)
+    rounded = cost_rounding(cost, z.value, a_of_z, y)[1]
+    kinked = cost.family in ("absolute_error", "hinge")
+    reach = e_a + 2 * ar.u * jnp.abs(a_of_z) if kinked else e_a
+    e_y = ar.reading * jnp.abs(y)
+    e_g = ar.u * rounded + jnp.maximum(jnp.abs(through), _jump(cost, a_of_z, reach, y, e_y))
     if cost.delta is not None:
+        e_g += ar.reading * rounded  # of terms a and y, which are each as large
         summed = jnp.zeros_like(y) if cost.family == "poisson" else _total(_targets(cost, y))
         bound = e_g + ar.gamma(n) * jnp.abs(a_of_z) * summed
     elif sigma is softmax:
         size = jnp.abs(g) + (a_of_z * jnp.abs(g)).sum(axis=-1, keepdims=True)
-        inner = (e_a * jnp.abs(g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
-        bound = e_a * size + a_of_z * (e_g + inner)
+        inner = (e_a * (jnp.abs(g) + e_g) + a_of_z * e_g).sum(axis=-1, keepdims=True)
+        bound = e_a * (size + e_g) + (a_of_z + e_a) * (e_g + inner)
         bound += (ar.gamma(n) + 4 * ar.u) * a_of_z * size
     else:
         prime, e_prime = derivative_bound(ar, sigma, z)
@@ -176,9 +218,9 @@ def output_delta_bound(
     return Bounded(truth, bound, _where(own.is_not_of_z, (value, slack), (truth, bound)))
 
 
-def _jump(cost: Cost, a: Array, error: Array, y: Array) -> Array:
-    """How far ∇ₐC goes within a's error, for a cost with kinks: |a − y| at y, hinge's at ya = 1."""
-    here, low, high = (cost.slope(v, y) for v in (a, a - error, a + error))
+def _jump(cost: Cost, a: Array, error: Array, y: Array, e_y: Array) -> Array:
+    """How far ∇ₐC goes within a's error and y's, a kink such as that of |a − y| at y included."""
+    here, low, high = (cost.slope(a + s * error, y - s * e_y) for s in (0, -1, 1))
     return jnp.maximum(jnp.abs(high - here), jnp.abs(low - here))
 
 
@@ -210,7 +252,8 @@ def _from_own_a(
             size = jnp.abs(a) * (size + (jnp.abs(a) * size).sum(axis=-1, keepdims=True))
         else:
             size = size * (1 + a * a + jnp.abs(sigma.prime(z.value, a)))
-    return value, (ar.gamma(n) + 16 * ar.u) * (size + jnp.abs(value)) + 2 * ar.tiny
+    rounded = ar.gamma(n) + 16 * ar.u + ar.reading
+    return value, rounded * (size + jnp.abs(value)) + 2 * ar.tiny
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -408,6 +451,18 @@ def _spread(f: Callable[[Array], Array], z: Uncertain, elementwise: bool = True)
 
         steps = jnp.array([-jnp.inf, *(t / 4 for t in range(-10, 11)), jnp.inf])
         return jax.lax.scan(farther, jnp.zeros_like(middle), steps)[0]
-    # softmax: |aⱼ([j=k] − aₖ)| eₖ, summed over k, and doubled for what a first derivative leaves.
-    reach = middle * (z.error + (middle * z.error).sum(axis=-1, keepdims=True))
-    return 2 * reach
+    low, high = softmax_range(z.value, z.error)
+    return jnp.maximum(high - middle, middle - low)
+
+
+def softmax_range(z: Array, error: Array) -> tuple[Array, Array]:
+    """The least and the greatest softmax of z ± error: aⱼ is least where zⱼ is, and others most."""
+    error = jnp.minimum(jnp.nan_to_num(error, nan=jnp.inf), 1e300)
+
+    def share(own: Array, others: Array) -> Array:
+        top = others.max(axis=-1, keepdims=True)
+        sizes = jnp.exp(others - top)
+        rest = jnp.maximum(sizes.sum(axis=-1, keepdims=True) - sizes, 0)
+        return 1 / (1 + rest * jnp.exp(top - own))  # 0 · ∞: of one class alone that can be
+
+    return jnp.nan_to_num(share(z - error, z + error)), share(z + error, z - error)

@@ -1,6 +1,5 @@
 """What is to be judged: what a stranger gave, as arrays by place in our layout."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +10,9 @@ from manual_bp.calls import Call, examples, on_host, read_array
 from manual_bp.checks import Problems
 from manual_bp.network import Network
 from manual_bp.record import Backprop, Place, named_places
-from manual_bp.rounding.arithmetic import Arithmetic, arithmetic_of
+from manual_bp.rounding.arithmetic import Arithmetic
 from manual_bp.subjects.convention import Convention, Scales
+from manual_bp.subjects.formats import arithmetic_by_place, arithmetic_in, kept_in, roundoff
 from manual_bp.subjects.forms import Update
 from manual_bp.subjects.run import Given
 from manual_bp.text import listed
@@ -54,7 +54,7 @@ class Subject(NamedTuple):
         shown: what it gives, by place, in our layout and its own scale.
         misfits: the arrays that do not fit, by the place they were given for.
         arithmetic: how its numbers were rounded.
-        coarser: how those of some places were, that are stored in a coarser format.
+        by_place: how those of each place were, where formats are mixed; else nothing.
         scales: how many times ours its numbers are.
         is_update: whether its gradients were read off an update.
         notes: what else there is to say of it.
@@ -65,7 +65,7 @@ class Subject(NamedTuple):
     shown: dict[Place, Shown]
     misfits: dict[Place, Misfit]
     arithmetic: Arithmetic
-    coarser: dict[Place, Arithmetic]
+    by_place: dict[Place, Arithmetic]
     scales: Scales = Scales()
     is_update: bool = False
     notes: tuple[str, ...] = ()
@@ -111,28 +111,25 @@ def _read(
     problems = Problems()
     raw = _arrays(argument, call, given.record, problems)
     problems.raise_all()
-    arithmetic = _arithmetic(raw.values(), call, precision)
+    arithmetic = arithmetic_in(raw.values(), call, precision)
     found, misfits = _turned(raw, call, convention)
     odd = _turn_the_odd_ones(found, misfits, call.net, x.shape[:-1])
     errors: dict[Place, Any] = {}
     if isinstance(given.error, Backprop):
         errors, _ = _turned(_arrays(argument, call, given.error, problems), call, convention)
+    kept = {place: kept_in(place, array) for place, array in found.items()}
+    by_place = arithmetic_by_place(kept, raw.values(), call, precision)
     shown: dict[Place, Shown] = {}
-    coarser: dict[Place, Arithmetic] = {}
     half = 0.0 if decimals is None else 0.5 * 10.0**-decimals * (1 + 2**-40)
     for place, array in found.items():
         error: Any = np.ma.getdata(errors[place]) if place in errors else None
         if half:
             error = np.full(array.shape, half) + (0 if error is None else error)
-        stored = _format_of_cost(array) if place.quantity == "cost" else array.dtype.name
-        if (own := _roundoff(stored)) > arithmetic.u:
-            coarser[place] = arithmetic_of(stored, precision=precision, platform="numpy")
-            error = own * np.abs(np.asarray(array, np.float64)) + (0 if error is None else error)
         if is_update:
             array, error = _read_off(given.record, call, place, array, error, arithmetic.u)
         elif place.name == "a0":
             # An x that is wider than ours was the same before ours was rounded.
-            array = array.astype(max((array.dtype, x.dtype), key=_roundoff))
+            array = array.astype(max((array.dtype, x.dtype), key=roundoff))
         masked = np.ma.isMaskedArray(array)
         shown[place] = Shown(
             np.ma.getdata(array) if masked else array,
@@ -144,7 +141,7 @@ def _read(
         notes += (f"{listed(odd)}: given the other way round than the rest, and read so",)
     scales = convention.scales(examples(x))
     return Subject(
-        given.name, shown, misfits, arithmetic, coarser, scales, is_update, notes, given.changed
+        given.name, shown, misfits, arithmetic, by_place, scales, is_update, notes, given.changed
     )
 
 
@@ -229,36 +226,6 @@ def _read_off(
     gradient = (before - after) / eta
     rounded = u * (3 * np.abs(before) + 2 * np.abs(after)) + (0 if error is None else error)
     return gradient, rounded / abs(eta) + 8 * u * np.abs(gradient)
-
-
-def _format_of_cost(value: Any) -> str:
-    """The cost's own format; float32 for a double that holds what went through a float."""
-    if value.dtype.name == "float64":
-        number = float(value)
-        if np.isfinite(number) and number != int(number) and number == float(np.float32(number)):
-            return "float32"
-    return str(value.dtype.name)
-
-
-def _arithmetic(arrays: Iterable[Any], call: Call, precision: str | None) -> Arithmetic:
-    """What its numbers are good for: the inputs' format, or its own finest if coarser."""
-    arrays = list(arrays)
-    inputs = {w.dtype for layer in call.params for w in layer if w is not None}
-    inputs |= {call.x.dtype, call.y.dtype}
-    given = max(inputs, key=_roundoff)
-    finest = min((array.dtype for array in arrays), key=_roundoff, default=given)
-    dtype = max(given, finest, key=_roundoff)
-    made_by_jax = [array for array in arrays if isinstance(array, jax.Array)]
-    platform = next(iter(made_by_jax[0].devices())).platform if made_by_jax else "numpy"
-    arithmetic = arithmetic_of(dtype.name, precision=precision, platform=platform)
-    if inputs != {dtype}:  # it has read some of them in its own format
-        u = arithmetic.u
-        arithmetic = arithmetic._replace(reading=u, product=max(u, arithmetic.product))
-    return arithmetic
-
-
-def _roundoff(dtype: Any) -> float:
-    return float(jnp.finfo(dtype).eps) / 2
 
 
 def double(array: Any) -> Any:

@@ -79,6 +79,7 @@ def reach_of(call: Call, subject: Subject) -> list[Judged]:
 def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> list[Judged]:
     (W, b), σ, L, cost = by_layer(params), net.sigma, net.depth, net.cost
     shown, scales = subject.shown, subject.scales
+    kept = {(place.quantity, place.layer): ar.excess for place, ar in subject.by_place.items()}
     collected = scales.collected
     at = {(place.quantity, place.layer): shown.get(place) for place in places(net)}
     z: dict[int, Uncertain] = {}
@@ -88,9 +89,15 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
     right: Bounded
     reads: dict[str, int]
     judged = []
+
+    def as_read(one: Uncertain, quantity: str, l: int) -> Uncertain:
+        """As the equation reads an array: rounded to its format, where it is kept in a finer one."""
+        finer = at[quantity, l] is not None and kept.get((quantity, l), ar.u) < ar.u
+        return one.rounded(ar.u) if finer else one
+
     for place in places(net, params):
         l, terms = place.layer, tuple[Any, ...]()
-        ar = _with_own_rounding(subject.coarser.get(place, subject.arithmetic))
+        ar = _with_own_rounding(subject.by_place.get(place, subject.arithmetic))
         added = _penalty(net, scales, place, params)
         match place.kind:
             case "x":
@@ -99,18 +106,22 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
                 right, reads = weighted_input_bound(ar, W[l], b[l], a[l - 1]), {"a": l - 1}
                 terms = () if b[l] is None else (b[l],)
             case "a":
-                right, reads = activation_bound(ar, σ[l], z[l]), {"z": l}
+                right, reads = activation_bound(ar, σ[l], as_read(z[l], "z", l)), {"z": l}
             case "cost":
                 times = scales.cost, scales.cost_penalty
-                right, reads = cost_bound(ar, net, params, z[L], a[L], y, *times), {cost.of: L}
+                inputs = as_read(z[L], "z", L), as_read(a[L], "a", L)
+                right, reads = cost_bound(ar, net, params, *inputs, y, *times), {cost.of: L}
             case "BP1":
-                right, reads = output_delta_bound(ar, cost, σ[L], z[L], own[L], y), {"z": L}
+                read = as_read(z[L], "z", L)
+                right, reads = output_delta_bound(ar, cost, σ[L], read, own[L], y), {"z": L}
                 right = right if scales.delta == 1 else scaled(ar, right, scales.delta)
             case "BP2":
-                right = hidden_delta_bound(ar, σ[l], W[l + 1], delta[l + 1], z[l], own[l])
+                read = as_read(z[l], "z", l)
+                right = hidden_delta_bound(ar, σ[l], W[l + 1], delta[l + 1], read, own[l])
                 reads = {"delta": l + 1, "z": l}
             case "BP3":
-                right, reads = bias_gradient_bound(ar, delta[l], collected, added), {"delta": l}
+                read = as_read(delta[l], "delta", l)
+                right, reads = bias_gradient_bound(ar, read, collected, added), {"delta": l}
             case "BP4":
                 right = weight_gradient_bound(ar, delta[l], a[l - 1], collected, added)
                 reads = {"delta": l, "a": l - 1}
@@ -161,7 +172,7 @@ def _to_go_on_with(
         return Uncertain(right.truth, right.bound)
     value, valid, error = got
     if ar.excess and place.kind != "x":  # x is as it was given
-        error = ar.excess * jnp.abs(value) + (0 if error is None else error)
+        value, error = Uncertain(value, error).rounded(ar.excess, ar.tiny)
     if not is_sum:
         error = right.bound + (0 if error is None else error)
     if valid is None:
