@@ -30,8 +30,10 @@ class Activation:
             Without one, a and σ′ are taken to be within 8 units of max(1, |a|, |zσ′|) and of
             max(1, |σ′|, |zσ″|): what a few operations on numbers of order 1 give, such as those
             of eᶻ − 1, which cancel near 0.
-        kinks: z other than 0 where σ′ jumps. Rounding may put z on the other side of one, so near
-            it the slopes of both sides count as right.
+        kinks: z where σ′ jumps and the slopes of both sides count as right; but at 0, near it as
+            well, for rounding may put z on the other side.
+        straight_above: z above which σ(z) = z counts as right too, as programs have it that guard
+            against an overflow.
 
     Example:
         >>> import jax.numpy as jnp, manual_bp as mbp
@@ -47,6 +49,7 @@ class Activation:
     init: Literal["glorot", "he", "lecun"] = "glorot"
     rounding: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kinks: tuple[float, ...] = ()
+    straight_above: float = float("inf")
 
     def __str__(self) -> str:
         return self.name
@@ -176,7 +179,9 @@ def _rounding_sigmoid(z: Array, a: Array) -> tuple[Array, Array]:
 
 
 def _rounding_tanh(z: Array, a: Array) -> tuple[Array, Array]:
-    return 8 * jnp.abs(a), 16 * a * a + 3  # σ′ = 1 − a², whose 1 and a² are each rounded
+    # As a quotient of sums of exponentials, or 2 sigmoid(2z) − 1, it cancels near 0 as the
+    # sigmoid's formulas do. σ′ = 1 − a², whose 1 and a² are each rounded: 2|a| carries a's error.
+    return 8 + 0 * a, 16 * jnp.abs(a) + 8
 
 
 def _rounding_elu(alpha: float, z: Array, a: Array) -> tuple[Array, Array]:
@@ -208,12 +213,11 @@ def _rounding_exp(z: Array, a: Array) -> tuple[Array, Array]:
 
 
 def _rounding_swish(beta: float, z: Array, a: Array) -> tuple[Array, Array]:
-    # β is rounded, and βz, of which exp makes a relative error on the left. Beyond ±40 the
-    # logistic function is 0 or 1 else, without error.
+    # β is rounded, and βz, of which exp makes a relative error on the left.
     t = jnp.abs(beta * z)
     e_a = (8 + jnp.where(z < 0, 2 * t, 0)) * jnp.abs(a)
-    reach = jnp.where(t < 40, jnp.abs(z), 0)
-    return e_a + 8 * reach, 12 * (2 + beta * reach)
+    reach = _reach_of_logistic(t, z, a)
+    return e_a + 8 * reach, 12 * (2 + beta * jnp.maximum(reach, jnp.abs(a)))
 
 
 def _rounding_softplus(z: Array, a: Array) -> tuple[Array, Array]:
@@ -222,10 +226,19 @@ def _rounding_softplus(z: Array, a: Array) -> tuple[Array, Array]:
     return e_a, jnp.exp(-a) * e_a + 8 + jnp.where(a < 40, jnp.abs(a), 0)
 
 
+def _reach_of_logistic(t: Array, z: Array, a: Array) -> Array:
+    """What an absolute error of the logistic function of ±t is multiplied by in z times it.
+
+    That is z, up to ±40. Above, the logistic function is 1 in every format, without error. Below,
+    ½(1 + tanh ½z) is 0 while 1/(1 + e⁻ᶻ) is not: then a itself is lost, which is at most 2⁵³ units.
+    """
+    return jnp.where(t < 40, jnp.abs(z), jnp.where(z < 0, 2.0**53 * jnp.abs(a), 0))
+
+
 def _rounding_silu(z: Array, a: Array) -> tuple[Array, Array]:
-    # Beyond ±40 the logistic function is 0 or 1 in every format, without error.
-    reach = jnp.where(jnp.abs(z) < 40, jnp.abs(z), 0)
-    return 8 * jnp.abs(a) + 8 * reach, 10 * (2 + reach)
+    # σ′ may be had as a + s(1 − a), whose terms are as large as a and cancel to 1.
+    reach = _reach_of_logistic(jnp.abs(z), z, a)
+    return 8 * jnp.abs(a) + 8 * reach, 10 * (2 + jnp.maximum(reach, jnp.abs(a)))
 
 
 def _rounding_gelu(z: Array, a: Array) -> tuple[Array, Array]:
@@ -244,10 +257,11 @@ def _rounding_gelu_tanh(z: Array, a: Array) -> tuple[Array, Array]:
 
 def _rounding_softmax(z: Array, a: Array) -> tuple[Array, Array]:
     # z − max z is rounded before exp makes that error a relative one; the denominator adds up such
-    # errors, and its own sum's.
-    depth = z.max(axis=-1, keepdims=True) - z
-    relative = 8 + depth
-    return a * (relative + (a * relative).sum(axis=-1, keepdims=True) + z.shape[-1]), 0 * a
+    # errors, and its own sum's. As exp of z − (max z + log Σ), the last difference is rounded too,
+    # and that logarithm, which is as large as max z.
+    top, n = z.max(axis=-1, keepdims=True), z.shape[-1]
+    relative = 8 + 2 * (top - z) + jnp.abs(top) + jnp.log(n)
+    return a * (relative + (a * relative).sum(axis=-1, keepdims=True) + n), 0 * a
 
 
 identity = Activation("identity", lambda z: z, jnp.ones_like, "a", rounding=_exact)
@@ -274,6 +288,7 @@ def _leaky_relu_of(slope: float, name: str = "") -> Activation:
         "a",
         "he",
         partial(_rounding_leaky_relu, slope),
+        kinks=(0.0,),
     )
 
 
@@ -285,6 +300,7 @@ def _elu_of(alpha: float, name: str = "") -> Activation:
         "a",
         "he",
         partial(_rounding_elu, alpha),
+        kinks=() if alpha == 1 else (0.0,),
     )
 
 
@@ -297,6 +313,7 @@ softplus = Activation(
     "a",
     "he",
     _rounding_softplus,
+    straight_above=20.0,  # PyTorch's threshold, by which it is off by 2e-9 there
 )
 silu = Activation(
     "silu", lambda z: z * lax.logistic(z), _silu_prime, init="he", rounding=_rounding_silu
@@ -308,7 +325,7 @@ gelu_tanh = Activation(
     "gelu_tanh", _gelu_tanh, _gelu_tanh_prime, init="he", rounding=_rounding_gelu_tanh
 )
 softmax = Activation("softmax", _softmax, _no_derivative, "a", rounding=_rounding_softmax)
-selu = Activation("selu", _selu, _selu_prime, "a", "lecun", _rounding_selu)
+selu = Activation("selu", _selu, _selu_prime, "a", "lecun", _rounding_selu, kinks=(0.0,))
 softsign = Activation(
     "softsign",
     lambda z: z / (1 + jnp.abs(z)),

@@ -17,13 +17,9 @@ from helpers import DTYPES, ELEMENTWISE, HEADS, random_case, widened
 from manual_bp import Activation, Backprop, Cost, Network, autodiff, backprop, compare, summation
 from manual_bp.calls import Call
 from manual_bp.record import by_layer
-from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, arithmetic_of
-from manual_bp.rounding.dense import (
-    Uncertain,
-    activation_bound,
-    derivative_bound,
-    weighted_input_bound,
-)
+from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Uncertain, arithmetic_of
+from manual_bp.rounding.dense import activation_bound, weighted_input_bound
+from manual_bp.rounding.functions import derivative_bound
 from manual_bp.subjects.subject import Shown, Subject
 from manual_bp.verdicts.judge import judge
 from planting import with_sigmas

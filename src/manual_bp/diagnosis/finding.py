@@ -54,6 +54,9 @@ class Finding:
         return f"{where}{name}: {self.explanation} {self.fix}".rstrip()
 
 
+SINGLE = 2.0**-24  # the unit roundoff of float32
+
+
 def findings_of(
     seen: Observation, histories: Sequence[History], rows: Sequence[Row]
 ) -> list[Finding]:
@@ -228,6 +231,8 @@ def _pattern(seen: Observation, row: Row) -> str:
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers as wrong as can be
         scale = float((got * right).sum() / (right * right).sum()) if right.any() else 0.0
         if (np.abs(got - scale * right) <= (1 + abs(scale)) * bound).all():
+            if abs(scale - 1) <= 8 * SINGLE and seen.arithmetic.u < SINGLE:
+                return "that in single precision: look for a float32 on the way"
             names = {m: " = m", 1 / m: " = 1/m"} if m > 1 else {}
             name = next((name for f, name in names.items() if abs(scale / f - 1) < 1e-5), "")
             return f"{scale:.6f}{name} times that"

@@ -9,6 +9,18 @@ from jax import Array
 FLOAT64_ROUNDOFF = 2.0**-53
 
 
+class Uncertain(NamedTuple):
+    """An array to compute with, and how far it may be off (None: not at all)."""
+
+    value: Array
+    error: Array | None = None
+
+    def rounded(self, u: float, tiny: float = 0.0) -> "Uncertain":
+        """The same after one more rounding, which below the normal numbers is off by `tiny`."""
+        error = u * jnp.abs(self.value) + tiny
+        return Uncertain(self.value, error if self.error is None else error + self.error)
+
+
 class Arithmetic(NamedTuple):
     """How the subject's numbers were rounded, in unit roundoffs.
 
@@ -20,6 +32,7 @@ class Arithmetic(NamedTuple):
         excess: how far a stored intermediate may lie from the one that was used: compilers keep
             bfloat16 and float16 intermediates in float32, so there it is u, and else 0.
         tiny: the smallest normal number: what an underflow may lose.
+        flush: below which XLA may read a number as 0; float16 keeps its subnormal numbers.
         name: for people, with what had to be assumed.
     """
 
@@ -29,12 +42,17 @@ class Arithmetic(NamedTuple):
     accumulator: float
     excess: float
     tiny: float
+    flush: float
     name: str
 
     def gamma(self, n: int, u: float | None = None) -> float:
         """γₙ of the accumulator, or of another u; infinite where nu reaches 1."""
         nu = n * (self.accumulator if u is None else u)
         return nu / (1 - nu) if nu < 1 else float("inf")
+
+    def of_sum(self, n: int, size: Array) -> Array:
+        """γₙ Σ|terms|, given the latter; of zeros nothing, also where γₙ is infinite."""
+        return jnp.where(size == 0, 0, self.gamma(n) * size)
 
     def absolute_product(self, A: Array, B: Array) -> Array:
         """Σ|aᵢ||bᵢ|, itself in float32 where what it bounds is no finer, and larger by its γₙ."""
@@ -56,9 +74,15 @@ class Arithmetic(NamedTuple):
         factors' own uncertainty does to the product, and so to what is rounded here.
         """
         read = self.product * (2 + self.product)
-        factor = read + self.gamma(n) * (1 + read)
-        stored = self.u * (1 + factor) * (jnp.abs(value) + spread)
-        return spread + factor * (absolute + spread) + stored + n * self.tiny
+        summed = absolute + spread
+        error = read * summed + self.of_sum(n, (1 + read) * summed)
+        stored = self.u * (jnp.abs(value) + spread + error)
+        return spread + error + stored + n * self.tiny
+
+    def flushed(self, A: Array, B: Array) -> Array:
+        """What A @ B loses where a factor is read as 0, as XLA reads what is below `flush`."""
+        A, B = jnp.abs(A), jnp.abs(B)
+        return self.flush * (A.sum(axis=1)[:, None] + B.sum(axis=0))
 
 
 def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithmetic:
@@ -78,6 +102,7 @@ def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithm
     half = dtype in ("float16", "bfloat16")
     # float16 has gradual underflow on every platform, so an underflow loses half a subnormal.
     tiny = float(info.smallest_subnormal if dtype == "float16" else info.tiny)
+    flush = 0.0 if dtype == "float16" else tiny
     accumulator = 2.0**-24 if half and platform != "numpy" else u
     product, name = 0.0, dtype
     half_factors = ("bfloat16", "BF16_BF16_F32")
@@ -98,4 +123,5 @@ def arithmetic_of(dtype: str, *, precision: str | None, platform: str) -> Arithm
         name += ", products of whole float32 factors"
     elif half:
         name += ", sums in " + ("float32" if accumulator < u else f"{dtype}, the worst case")
-    return Arithmetic(u, 0.0, product, accumulator, u if half else 0.0, tiny, name)
+    excess = u if half else 0.0
+    return Arithmetic(u, 0.0, product, accumulator, excess, tiny, flush, name)

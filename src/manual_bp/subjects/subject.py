@@ -117,7 +117,7 @@ def _read(
     errors: dict[Place, Any] = {}
     if isinstance(given.error, Backprop):
         errors, _ = _turned(_arrays(argument, call, given.error, problems), call, convention)
-    kept = {place: kept_in(place, array) for place, array in found.items()}
+    kept = {place: kept_in(place, array, call) for place, array in found.items()}
     by_place = arithmetic_by_place(kept, raw.values(), call, precision)
     shown: dict[Place, Shown] = {}
     half = 0.0 if decimals is None else 0.5 * 10.0**-decimals * (1 + 2**-40)

@@ -5,6 +5,7 @@ So one mistake is told once, and not again in all that follows from it. If every
 from x to ∂C/∂W, the whole holds by induction.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -14,14 +15,19 @@ import numpy as np
 from manual_bp.calls import Call
 from manual_bp.network import Network, Params
 from manual_bp.record import Place, by_layer, places
-from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
+from manual_bp.rounding.arithmetic import (
+    FLOAT64_ROUNDOFF,
+    Arithmetic,
+    Uncertain,
+    arithmetic_of,
+)
 from manual_bp.rounding.dense import (
     Bounded,
     OwnActivation,
-    Uncertain,
     activation_bound,
     bias_gradient_bound,
     cost_bound,
+    cost_from_a_bound,
     differs,
     hidden_delta_bound,
     output_delta_bound,
@@ -33,6 +39,26 @@ from manual_bp.rounding.dense import (
 )
 from manual_bp.subjects.convention import Scales
 from manual_bp.subjects.subject import Shown, Subject, double
+
+
+class Allowance(NamedTuple):
+    """What is right too where it explains all that is off, with a word on it.
+
+    Attributes:
+        value: what it makes right.
+        bound: the most that a right computation of that kind may differ from it.
+        note: which kind that is.
+    """
+
+    value: Any
+    bound: Any
+    note: str
+
+    def explains(self, got: Shown) -> bool:
+        """Whether everything that is given is such a value."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            fits = np.abs(got.value - self.value) <= self.bound
+        return bool((fits if got.valid is None else fits | ~got.valid).all())
 
 
 class Judged(NamedTuple):
@@ -48,6 +74,7 @@ class Judged(NamedTuple):
         terms: parts of the equation (a bias, the l2 penalty) that must show above the bound before
             agreement says anything about them.
         missing: the inputs that the subject did not give, whose truth was taken, by name.
+        allowances: where the place is off, what it is judged by as well.
     """
 
     place: Place
@@ -57,6 +84,13 @@ class Judged(NamedTuple):
     otherwise: tuple[Any, Any] | None
     terms: tuple[Any, ...]
     missing: tuple[str, ...]
+    allowances: tuple[Allowance, ...] = ()
+
+    @property
+    def is_off(self) -> bool:
+        """Whether a value that is given lies outside its bound."""
+        one = Allowance(self.truth, self.bound, "")
+        return self.got is not None and not one.explains(self.got)
 
 
 def judge(call: Call, subject: Subject) -> list[Judged]:
@@ -68,7 +102,15 @@ def judge(call: Call, subject: Subject) -> list[Judged]:
     with jax.enable_x64(True):
         x, y = (jnp.atleast_2d(double(array)) for array in (call.x, call.y))
         params, shown = jax.tree.map(double, (call.params, subject.shown))
-        return _judge(call.net, params, x, y, subject._replace(shown=shown))
+        args, subject = (call.net, params, x, y), subject._replace(shown=shown)
+        judged = _judge(*args, subject)
+        off = {one.place for one in judged if one.is_off}
+        for other, note in _otherwise_rounded(call.net, subject, judged) if off else ():
+            for i, loose in enumerate(_judge(*args, other)):
+                if loose.place in off:
+                    more = Allowance(loose.truth, loose.bound, note)
+                    judged[i] = judged[i]._replace(allowances=(*judged[i].allowances, more))
+        return [_with_cost_from_a(*args, subject, judged, one) for one in judged]
 
 
 def reach_of(call: Call, subject: Subject) -> list[Judged]:
@@ -91,7 +133,7 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
     judged = []
 
     def as_read(one: Uncertain, quantity: str, l: int) -> Uncertain:
-        """As the equation reads an array: rounded to its format, where it is kept in a finer one."""
+        """As an equation reads it: rounded to its format, where it is kept in a finer one."""
         finer = at[quantity, l] is not None and kept.get((quantity, l), ar.u) < ar.u
         return one.rounded(ar.u) if finer else one
 
@@ -101,7 +143,7 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
         added = _penalty(net, scales, place, params)
         match place.kind:
             case "x":
-                right, reads = Bounded(x, ar.reading * jnp.abs(x)), {}
+                right, reads = Bounded(x, ar.reading * jnp.abs(x) + ar.tiny), {}
             case "z":
                 right, reads = weighted_input_bound(ar, W[l], b[l], a[l - 1]), {"a": l - 1}
                 terms = () if b[l] is None else (b[l],)
@@ -139,6 +181,84 @@ def _judge(net: Network, params: Params, x: Any, y: Any, subject: Subject) -> li
         missing = tuple(f"{name}{l}" for name, l in reads.items() if at[name, l] is None)
         judged.append(Judged(place, got, *right, terms, missing))
     return [_finished(one) for one in jax.device_get(judged)]
+
+
+def _otherwise_rounded(
+    net: Network, subject: Subject, judged: list[Judged]
+) -> Iterator[tuple[Subject, str]]:
+    """The ways in which a right program may have rounded what is off, and a word on each.
+
+    Compilers keep the sums of short numbers in float32, but who adds up gradients himself may not.
+    A program under autocast widens its gradients: where they alone are shown, and all lie on a
+    short format's grid while the truth does not, that format is what they were computed in.
+    """
+    every = (subject.arithmetic, *subject.by_place.values())
+    if any(ar.accumulator < ar.u for ar in every):
+
+        def coarse(ar: Arithmetic) -> Arithmetic:
+            return ar._replace(accumulator=max(ar.accumulator, ar.u))
+
+        by_place = {place: coarse(ar) for place, ar in subject.by_place.items()}
+        note = "sums kept in this short format explain it; kept in float32 they would be nearer"
+        yield subject._replace(arithmetic=coarse(subject.arithmetic), by_place=by_place), note
+    shown = [one for one in judged if one.got is not None]
+    if any(one.place.is_per_example and one.place.layer for one in shown):
+        return
+    whole = [
+        (one.got.value, one.truth)
+        for one in shown
+        if one.got and one.place.quantity in ("dW", "db") and _penalty_free(net, one.place)
+    ]
+    for dtype in ("bfloat16", "float16"):
+        ar = arithmetic_of(dtype, precision=None, platform="cpu")
+        on_grid = all(_is_in(dtype, value) for value, _ in whole)
+        if subject.arithmetic.u < ar.u and on_grid and not all(_is_in(dtype, v) for _, v in whole):
+            short = ar._replace(reading=ar.u, product=ar.u)
+            note = f"all gradients are numbers of {dtype}, and judged as computed in it"
+            yield subject._replace(arithmetic=short, by_place={}), note
+
+
+def _penalty_free(net: Network, place: Place) -> bool:
+    """Whether a gradient has no penalty in it, which is added after it was widened."""
+    return not net.l2 or (place.quantity == "db" and not net.l2_biases)
+
+
+def _is_in(dtype: str, array: Any) -> bool:
+    """Whether a format has all of these numbers."""
+    array = np.asarray(array)
+    with np.errstate(over="ignore"):
+        return bool((array.astype(jnp.dtype(dtype)).astype(np.float64) == array).all())
+
+
+def _with_cost_from_a(
+    net: Network,
+    params: Params,
+    x: Any,
+    y: Any,
+    subject: Subject,
+    judged: list[Judged],
+    one: Judged,
+) -> Judged:
+    """A C that takes zᴸ and is off may follow from aᴸ instead."""
+    takes_z = net.cost.of == "z" and net.cost.built_in
+    if one.place.quantity != "cost" or not takes_z or not one.is_off:
+        return one
+
+    def arithmetic(place: Place) -> Arithmetic:
+        return _with_own_rounding(subject.by_place.get(place, subject.arithmetic))
+
+    output = next(other for other in judged if other.place.name == f"a{net.depth}")
+    right = Bounded(output.truth, output.bound)
+    a = _to_go_on_with(arithmetic(output.place), output.place, output.got, right, True)
+    times = subject.scales.cost, subject.scales.cost_penalty
+    value, bound, _ = jax.device_get(
+        cost_from_a_bound(arithmetic(one.place), net, params, a, y, *times)
+    )
+    if not np.isfinite(value):
+        return one
+    note = "it follows from a, whose logarithm has lost digits that z still has"
+    from_a = Allowance(value, np.where(np.isnan(bound), np.inf, bound), note)
+    return one._replace(allowances=(from_a, *one.allowances))
 
 
 def _with_own_rounding(arithmetic: Arithmetic) -> Arithmetic:

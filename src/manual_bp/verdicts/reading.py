@@ -179,6 +179,9 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
         if one.otherwise is not None:
             value, bound = one.otherwise
             wrong &= ~(np.abs(one.got.value - factor * value) <= slack * bound)
+        for value, bound, _ in one.allowances:
+            right = factor * (value - before) + after
+            wrong &= ~(np.abs(one.got.value - right) <= slack * bound)
         if one.got.valid is not None:
             wrong &= one.got.valid
         count = int(np.count_nonzero(wrong))

@@ -101,7 +101,7 @@ def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
     if got is None:
         return Row(**place._asdict(), shape=shape, verdict=UNTESTED, note=NOT_GIVEN)
 
-    off, truth, bound = _nearest_right_value(judged)
+    off, truth, bound, notes = _nearest_right_value(judged)
     ratio = _over(off, bound)
     worst = int(np.argmax(ratio))  # the first NaN, where there is one
     valid = off.size if got.valid is None else int(np.count_nonzero(got.valid))
@@ -112,11 +112,10 @@ def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
         verdict = DISAGREES
     elif not truth.any() or not valid:
         verdict = UNTESTED
-    elif _shows(judged):
+    elif _shows(judged, bound):
         verdict = AGREES
     else:
         verdict = UNDECIDED
-    notes = []
     if judged.missing:
         notes.append(f"{' and '.join(judged.missing)} not given: the truth taken")
     if hidden := off.size - valid:
@@ -153,17 +152,23 @@ def misfit_row(place: Place, misfit: Misfit) -> Row:
     )
 
 
-def _nearest_right_value(judged: Judged) -> tuple[Numbers, Numbers, Numbers]:
-    """The difference from the nearer of the values that would be right, that value, its bound."""
+def _nearest_right_value(judged: Judged) -> tuple[Numbers, Numbers, Numbers, list[str]]:
+    """The difference from the nearest of the values that would be right; that, its bound, notes."""
     assert judged.got is not None  # row_of has seen to it
-    truth, bound, got = judged.truth, judged.bound, judged.got
+    truth, bound, got, notes = judged.truth, judged.bound, judged.got, list[str]()
     off = np.abs(got.value - truth)
     if judged.otherwise is not None and (off > bound).any():
         value, slack = judged.otherwise
         nearer = _over(np.abs(got.value - value), slack) < _over(off, bound)
         truth, bound = np.where(nearer, value, truth), np.where(nearer, slack, bound)
         off = np.abs(got.value - truth)
-    return (off if got.valid is None else np.where(got.valid, off, 0)), truth, bound
+    if (off > bound).any():
+        for allowance in judged.allowances:
+            if allowance.explains(got):
+                truth, bound, note = allowance
+                off, notes = np.abs(got.value - truth), [note]
+                break
+    return (off if got.valid is None else np.where(got.valid, off, 0)), truth, bound, notes
 
 
 def _over(off: Numbers, bound: Numbers) -> Numbers:
@@ -173,12 +178,11 @@ def _over(off: Numbers, bound: Numbers) -> Numbers:
     return ratio if bound.all() else np.where(off == 0, 0.0, ratio)
 
 
-def _shows(judged: Judged) -> bool:
+def _shows(judged: Judged, bound: Numbers) -> bool:
     """Whether a mistake would show: the bounds add up to less than a sixteenth of the values.
 
     And each term that the equation adds, such as a bias or the penalty, stands out somewhere.
     """
-    bound = judged.bound
     if not CLEAR * bound.sum() < np.abs(judged.truth).sum():
         return False
     return all(bool((2 * bound < np.abs(term)).any()) or not term.any() for term in judged.terms)
