@@ -171,7 +171,7 @@ def _exact(z: Array, a: Array) -> tuple[Array, Array]:
 
 def _rounding_leaky_relu(slope: float, z: Array, a: Array) -> tuple[Array, Array]:
     # The slope itself is rounded, then the product.
-    return jnp.where(z < 0, 3 * jnp.abs(a), 0), jnp.where(z < 0, 2 * slope, 0.0)
+    return jnp.where(z < 0, 3 * jnp.abs(a), 0), jnp.where(z <= 0, 2 * slope, 0.0)
 
 
 def _rounding_sigmoid(z: Array, a: Array) -> tuple[Array, Array]:

@@ -6,31 +6,23 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import DTYPES, ELEMENTWISE, HEADS, random_case, widened
 from manual_bp import Activation, Backprop, Cost, Network, autodiff, backprop, compare, summation
 from manual_bp.calls import Call
-from manual_bp.record import by_layer
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Uncertain, arithmetic_of
 from manual_bp.rounding.dense import activation_bound, weighted_input_bound
 from manual_bp.rounding.functions import derivative_bound
 from manual_bp.subjects.subject import Shown, Subject
 from manual_bp.verdicts.judge import judge
 from planting import with_sigmas
+from ways import ORDERS, ROUTES, record_by
 
 SIZES, M = (3, 5, 4, 2), 7
-BITS = {
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-    "float32": np.float32,
-    "float64": np.float64,
-}
 
 
 def judged(net, case, arithmetic, record=None):
@@ -58,6 +50,8 @@ def ratio(equation, got):
         found = np.where(off == 0, 0, off / bound)
         if equation.otherwise is not None:
             value, slack = map(np.asarray, equation.otherwise)
+            found = np.fmin(found, np.abs(got - value) / slack)
+        for value, slack, _ in equation.allowances:
             found = np.fmin(found, np.abs(got - value) / slack)
     return np.where(np.isfinite(got), found, 0).max()
 
@@ -93,7 +87,9 @@ def test_a_value_just_inside_its_bound_agrees_and_one_just_outside_does_not(net,
         # A float64 record of float32 or bfloat16 parameters is judged by their arithmetic, so the
         # perturbed value need not be rounded to it. In float64 the next number stands for it.
         inside = truth[index] + sign * 0.99 * bound[index]
-        outside = truth[index] + sign * 1.01 * bound[index]
+        # C may follow from a as well, by log a, whose bound is of the same size.
+        beyond = 4 if name.kind == "cost" and net.cost.of == "z" else 1.01
+        outside = truth[index] + sign * beyond * bound[index]
         # An exact operation leaves no room: its bound is what an underflow loses.
         exact = outside == truth[index]
         if name.kind == "x":  # an x that is wider than the case's is rounded to it
@@ -115,7 +111,7 @@ def test_a_value_just_inside_its_bound_agrees_and_one_just_outside_does_not(net,
                 assert row.worst.index == index
                 assert row.worst.got == value
             if dtype == "float32" and not exact:
-                assert row.bound_ratio == pytest.approx(1.01 if wrong else 0.99, rel=1e-3)
+                assert row.bound_ratio == pytest.approx(beyond if wrong else 0.99, rel=1e-3)
 
 
 def test_the_input_has_to_be_the_input(x64):
@@ -131,261 +127,7 @@ def test_the_input_has_to_be_the_input(x64):
 
 # ── What is right stays inside ───────────────────────────────────────────────────────────────────
 #
-# The network in NumPy, in each format, with every operation rounded to it: sums in several orders,
-# σ and σ′ by several formulas.
-
-
-def fold(terms, order):
-    """Σ over the first axis, each addition rounded."""
-    if order == "pairwise":
-        while len(terms) > 1:
-            half = len(terms) // 2
-            terms = np.concatenate([terms[:half] + terms[half : 2 * half], terms[2 * half :]])
-        return terms[0]
-    if order == "blocked" and len(terms) > 2:
-        return fold(
-            np.stack([fold(block, "forward") for block in np.array_split(terms, 2)]), "forward"
-        )
-    total = None
-    for term in terms[::-1] if order == "reversed" else terms:
-        total = term if total is None else total + term
-    return total
-
-
-def dot(A, B, order, plus=None):
-    """A @ B, and `plus`: added to the sum, or the term that it starts with, as compilers do."""
-    terms = np.moveaxis(A[:, :, None] * B[None], 1, 0)
-    if plus is not None and order == "started":
-        return fold(np.concatenate([np.broadcast_to(plus, (1, *terms.shape[1:])), terms]), order)
-    return fold(terms, order) if plus is None else fold(terms, order) + plus
-
-
-def erf(z):
-    return scipy.special.erf(z.astype(np.float64)).astype(z.dtype)
-
-
-def square(z):
-    return z * z
-
-
-def within_nine(z, c):
-    return np.minimum(np.maximum(z, c(-9)), c(9))
-
-
-def sigmoid(z, c):
-    return c(1) / (c(1) + np.exp(-z))
-
-
-LAMBDA, ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def below(z, c):
-    return np.minimum(z, c(0))
-
-
-def exp_of(z, c):
-    return np.exp(below(z, c))
-
-
-def gelu_u(z, c):
-    return c((2 / np.pi) ** 0.5) * (z + c(0.044715) * z * z * z)
-
-
-# name: the formulas of σ(z), and those of σ′(z, a)
-ROUTES = {
-    "identity": ([lambda z, c: z], [lambda z, a, c: np.ones_like(z)]),
-    "sigmoid": (
-        [
-            sigmoid,
-            lambda z, c: (c(1) + np.tanh(z * c(0.5))) * c(0.5),
-            lambda z, c: np.exp(np.minimum(z, c(0))) / (c(1) + np.exp(-np.abs(z))),
-        ],
-        [
-            lambda z, a, c: a * (c(1) - a),
-            lambda z, a, c: a - a * a,
-            lambda z, a, c: np.exp(-np.abs(z)) / square(c(1) + np.exp(-np.abs(z))),
-        ],
-    ),
-    "tanh": (
-        [lambda z, c: np.tanh(z)],
-        [
-            lambda z, a, c: c(1) - a * a,
-            lambda z, a, c: (c(1) - a) * (c(1) + a),
-            lambda z, a, c: c(1) / square(np.cosh(within_nine(z, c))),
-        ],
-    ),
-    "relu": (
-        [lambda z, c: np.maximum(z, c(0)), lambda z, c: z * (z > 0).astype(z.dtype)],
-        [lambda z, a, c: (z > 0).astype(z.dtype), lambda z, a, c: np.sign(a)],
-    ),
-    "leaky_relu": (
-        [lambda z, c: np.maximum(z, c(0.01) * z), lambda z, c: np.where(z < 0, z / c(100), z)],
-        [lambda z, a, c: np.where(z >= 0, c(1), c(0.01))],
-    ),
-    "elu": (
-        [
-            lambda z, c: np.where(z > 0, z, np.expm1(np.minimum(z, c(0)))),
-            lambda z, c: np.where(z > 0, z, np.exp(np.minimum(z, c(0))) - c(1)),
-        ],
-        [
-            lambda z, a, c: np.where(z > 0, c(1), a + c(1)),
-            lambda z, a, c: np.exp(np.minimum(z, c(0))),
-        ],
-    ),
-    "softplus": (
-        [
-            lambda z, c: np.maximum(z, c(0)) + np.log1p(np.exp(-np.abs(z))),
-            lambda z, c: np.logaddexp(z, c(0)),
-            lambda z, c: np.where(z > 9, z, np.log(c(1) + np.exp(np.minimum(z, c(9))))),
-        ],
-        [
-            lambda z, a, c: sigmoid(z, c),
-            lambda z, a, c: c(1) - np.exp(-a),
-            lambda z, a, c: np.exp(z - a),
-        ],
-    ),
-    "silu": (
-        [lambda z, c: z * sigmoid(z, c), lambda z, c: z / (c(1) + np.exp(-z))],
-        [
-            lambda z, a, c: sigmoid(z, c) * (c(1) + z * (c(1) - sigmoid(z, c))),
-            lambda z, a, c: a + sigmoid(z, c) * (c(1) - a),
-        ],
-    ),
-    "gelu": (
-        [
-            lambda z, c: c(0.5) * z * (c(1) + erf(z * c(0.5**0.5))),
-            lambda z, c: z * ((c(1) + erf(z / c(2**0.5))) / c(2)),
-        ],
-        [
-            lambda z, a, c: (
-                c(0.5) * (c(1) + erf(z * c(0.5**0.5)))
-                + z * np.exp(-z * z / c(2)) * c((2 * np.pi) ** -0.5)
-            ),
-        ],
-    ),
-    "gelu_tanh": (
-        [
-            lambda z, c: c(0.5) * z * (c(1) + np.tanh(gelu_u(z, c))),
-            lambda z, c: z * sigmoid(c(2) * gelu_u(z, c), c),
-        ],
-        [
-            lambda z, a, c: (
-                (
-                    c(1)
-                    + np.tanh(gelu_u(within_nine(z, c), c))
-                    + within_nine(z, c)
-                    * (c(1) - square(np.tanh(gelu_u(within_nine(z, c), c))))
-                    * c((2 / np.pi) ** 0.5)
-                    * (c(1) + c(3 * 0.044715) * square(within_nine(z, c)))
-                )
-                * c(0.5)
-            ),
-        ],
-    ),
-    "leaky_relu(0.2)": (
-        [lambda z, c: np.maximum(z, c(0.2) * z), lambda z, c: np.where(z > 0, z, z / c(5))],
-        [lambda z, a, c: np.where(z >= 0, c(1), c(0.2))],
-    ),
-    "elu(0.5)": (
-        [lambda z, c: np.where(z > 0, z, c(0.5) * (np.exp(np.minimum(z, c(0))) - c(1)))],
-        [
-            lambda z, a, c: np.where(z > 0, c(1), a + c(0.5)),
-            lambda z, a, c: np.where(z > 0, c(1), c(0.5) * np.exp(np.minimum(z, c(0)))),
-        ],
-    ),
-    "selu": (
-        [
-            lambda z, c: c(LAMBDA) * np.where(z > 0, z, c(ALPHA) * (exp_of(z, c) - c(1))),
-            lambda z, c: np.where(z > 0, c(LAMBDA) * z, c(LAMBDA * ALPHA) * np.expm1(below(z, c))),
-        ],
-        [
-            lambda z, a, c: np.where(z > 0, c(LAMBDA), a + c(LAMBDA * ALPHA)),
-            lambda z, a, c: c(LAMBDA) * np.where(z > 0, c(1), c(ALPHA) * exp_of(z, c)),
-        ],
-    ),
-    "softsign": (
-        [lambda z, c: z / (c(1) + np.abs(z))],
-        [
-            lambda z, a, c: c(1) / square(c(1) + np.abs(z)),
-            lambda z, a, c: square(c(1) - np.abs(a)),
-        ],
-    ),
-    "hard_sigmoid": (
-        [
-            lambda z, c: np.minimum(np.maximum(z + c(3), c(0)), c(6)) / c(6),
-            lambda z, c: np.minimum(np.maximum(z / c(6) + c(0.5), c(0)), c(1)),
-        ],
-        [lambda z, a, c: np.where((z > -3) & (z < 3), c(1) / c(6), c(0))],
-    ),
-    "hard_tanh": (
-        [lambda z, c: np.minimum(np.maximum(z, c(-1)), c(1))],
-        [lambda z, a, c: np.where((z > -1) & (z < 1), c(1), c(0))],
-    ),
-    "exp": ([lambda z, c: np.exp(z)], [lambda z, a, c: a, lambda z, a, c: np.exp(z)]),
-    "swish(1.5)": (
-        [lambda z, c: z * sigmoid(c(1.5) * z, c), lambda z, c: z / (c(1) + np.exp(c(-1.5) * z))],
-        [
-            lambda z, a, c: (
-                sigmoid(c(1.5) * z, c) * (c(1) + c(1.5) * z * (c(1) - sigmoid(c(1.5) * z, c)))
-            ),
-        ],
-    ),
-}
-
-
-def softmax(z, order):
-    exp = np.exp(z - z.max(axis=1, keepdims=True))
-    return exp / fold(exp.T, order)[:, None]
-
-
-def other_routes(net, case, dtype, order, route):
-    """The record in NumPy, rounded to `dtype` after every operation."""
-    scalar = BITS[dtype]
-    params, x, y = jax.tree.map(np.asarray, case)
-    c, m, L = scalar, x.shape[0], net.depth
-    route = itertools.count(route)
-
-    def one_of(formulas):
-        return formulas[next(route) % len(formulas)]
-
-    (W, b), z, a, deltas, dW, db = by_layer(params), {}, {0: x}, {}, {}, {}
-    for l in net.layers:
-        z[l] = dot(a[l - 1], W[l].T, order, plus=b[l])
-        sigma = net.sigma[l].name
-        a[l] = softmax(z[l], order) if sigma == "softmax" else one_of(ROUTES[sigma][0])(z[l], c)
-
-    if net.cost.name == "quadratic":
-        each = fold(square(a[L] - y).T, order) * c(0.5)
-        g = (a[L] - y) / c(m)
-        if net.sigma[L].name == "softmax":
-            delta = a[L] * (g - fold((g * a[L]).T, order)[:, None])
-        else:
-            delta = g * one_of(ROUTES[net.sigma[L].name][1])(z[L], a[L], c)
-    elif net.cost.name == "cross_entropy":
-        top = z[L].max(axis=1, keepdims=True)
-        log_sum = np.log(fold(np.exp(z[L] - top).T, order))[:, None]
-        each = -fold((y * (z[L] - top - log_sum)).T, order)
-        delta = (a[L] * fold(y.T, order)[:, None] - y) / c(m)
-    else:
-        terms = np.maximum(z[L], c(0)) - z[L] * y + np.log1p(np.exp(-np.abs(z[L])))
-        each, delta = fold(terms.T, order), (a[L] - y) * (c(1) / c(m))
-    cost = fold(each, order) / c(m)
-    if net.l2:
-        squares = [fold(square(W[l]).ravel(), order) for l in W]
-        cost = cost + c(net.l2 / 2) * fold(np.stack(squares), order)
-
-    for l in range(L, 0, -1):
-        if l < L:
-            prime = one_of(ROUTES[net.sigma[l].name][1])(z[l], a[l], c)
-            delta = dot(delta, W[l + 1], order) * prime
-        deltas[l] = delta
-        db[l] = fold(delta, order)
-        penalty = c(net.l2) * W[l] if net.l2 else None
-        dW[l] = dot(delta.T, a[l - 1], order, plus=penalty)
-    record = Backprop.from_layers(cost, z, a, deltas, dW, db)
-    assert {array.dtype for array in jax.tree.leaves(record)} == {np.dtype(scalar)}
-    return record
-
+# The network in NumPy, in each format: see `benchmarks/ways.py`.
 
 # Each activation in a hidden layer, each pair of output and cost.
 PAIRS = [
@@ -410,7 +152,7 @@ def scaled_case(net, m, seed, dtype, scale):
 
 def worst_ratio(net, case, dtype, order, route):
     with np.errstate(all="ignore"):
-        record = other_routes(net, case, dtype, order, route)
+        record = record_by(net, case, dtype, order, route)
     return {
         one.place: ratio(one, record.at(one.place))
         for one in judged(net, case, numpy_arithmetic(dtype), record)
@@ -420,8 +162,8 @@ def worst_ratio(net, case, dtype, order, route):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     compiled=st.sampled_from(COMPILED),
-    order=st.sampled_from(["forward", "started", "reversed", "pairwise", "blocked"]),
-    route=st.integers(0, 5),
+    order=st.sampled_from(ORDERS),
+    route=st.integers(0, 11),
     exponent=st.floats(-3, 3),
     seed=st.integers(0, 2**16),
 )
@@ -478,19 +220,34 @@ def bounds(ar, sigma, z):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_compiled_sigma_is_within_its_bound_on_the_whole_line(name, dtype, x64):
-    """Also where a factor underflows: in float32, silu(−88) is z times a logistic function of 0."""
+def test_every_formula_of_sigma_is_within_its_bound_on_the_whole_line(name, dtype, x64):
+    """Also where a factor underflows: in float32, silu(−88) is z times a logistic function of 0.
+
+    And where terms cancel: tanh as a difference of exponentials near 0, silu′ as a + s(1 − a).
+    """
     sigma = Network((1, 1), (name,), "quadratic").activations[0]
     tails = np.geomspace(1e-9, 1e4, 500)
     z = np.concatenate([np.linspace(-10, 10, 4001), np.linspace(-120, 120, 4001), tails, -tails])
     z = jnp.asarray(z, dtype)
     exact, ar = Uncertain(z.astype(jnp.float64)), numpy_arithmetic(dtype)
     ar = ar._replace(u=ar.u + FLOAT64_ROUNDOFF)  # as for all equations, the truth's own rounding
-    compiled = jax.jit(lambda z: (sigma(z), sigma.prime(z, sigma(z))))(z)
-    for got, (truth, bound) in zip(compiled, bounds(ar, sigma, exact), strict=True):
-        off = np.abs(np.asarray(got, np.float64) - truth)
-        worst = np.argmax(off - bound)
-        assert off[worst] <= bound[worst], (float(z[worst]), off[worst], bound[worst])
+    right = bounds(ar, sigma, exact)
+    for got in (jax.jit(lambda z: (sigma(z), sigma.prime(z, sigma(z))))(z), *by_formulas(name, z)):
+        fine = np.isfinite(np.asarray(got[0], np.float64))  # a formula may overflow
+        for number, (truth, bound) in zip(got, right, strict=True):
+            off = np.where(fine, np.abs(np.asarray(number, np.float64) - truth), 0)
+            worst = np.argmax(off - bound)
+            assert off[worst] <= bound[worst], (float(z[worst]), off[worst], bound[worst])
+
+
+def by_formulas(name, z):
+    """(σ, σ′) in NumPy by each of the usual formulas of both."""
+    z = np.asarray(z)
+    c = z.dtype.type
+    with np.errstate(all="ignore"):
+        for of_z, of_z_and_a in itertools.product(*ROUTES[name]):
+            a = of_z(z, c)
+            yield a, np.asarray(of_z_and_a(z, a, c))
 
 
 # ── What is wrong does not ───────────────────────────────────────────────────────────────────────

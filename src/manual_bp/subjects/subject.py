@@ -139,6 +139,8 @@ def _read(
     notes = given.notes
     if odd:
         notes += (f"{listed(odd)}: given the other way round than the rest, and read so",)
+    if any(kept[place] != array.dtype.name for place, array in found.items()):
+        notes += ("C went through a float32, and is judged as one",)
     scales = convention.scales(examples(x))
     return Subject(
         given.name, shown, misfits, arithmetic, by_place, scales, is_update, notes, given.changed
