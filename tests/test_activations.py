@@ -154,7 +154,7 @@ def stated(name, z, units, dtype):
     """The bounds of a and σ′, with the jump of σ′ where rounding may put z beyond a kink."""
     e_a, e_s = (rounded(e, z, dtype) for e in units)
     z = np.asarray(z, np.float64)
-    for kink in activation(name).kinks:
+    for kink in filter(None, activation(name).kinks):  # at 0 ours is that of jax.nn
         near = np.abs(z - kink) <= 16 * unit_roundoff(dtype) * max(1, abs(kink))
         e_s = e_s + near * (1 if name == "hard_tanh" else 1 / 6)
     return e_a, e_s
