@@ -37,6 +37,7 @@ def test_autocast_is_right_and_a_mistake_in_it_is_found(half):
         agreement = mbp.compare(NET, *case, subject=record)
         assert agreement.ok, str(agreement)
         assert {row.verdict for row in agreement.rows} <= {"agrees", "undecided"}
+        assert agreement.arithmetic.startswith(f"float32 and {half}, each array by its own")
     for place in (Place("BP4", "dW", 1), Place("BP2", "delta", 2), Place("BP3", "db", 3)):
         changed = record.replaced(place, (1.5 * record.at(place)).astype(record.at(place).dtype))
         assert place.name in wrong_places(mbp.compare(NET, *case, subject=changed))

@@ -119,6 +119,9 @@ def _read(
         errors, _ = _turned(_arrays(argument, call, given.error, problems), call, convention)
     kept = {place: kept_in(place, array, call) for place, array in found.items()}
     by_place = arithmetic_by_place(kept, raw.values(), call, precision)
+    if len(mixed := {dtype for place, dtype in kept.items() if place.quantity != "cost"}) > 1:
+        formats = listed(sorted(mixed, key=roundoff))
+        arithmetic = arithmetic._replace(name=f"{formats}, each array by its own and what it reads")
     shown: dict[Place, Shown] = {}
     half = 0.0 if decimals is None else 0.5 * 10.0**-decimals * (1 + 2**-40)
     for place, array in found.items():
