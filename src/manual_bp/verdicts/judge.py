@@ -33,12 +33,15 @@ from manual_bp.rounding.dense import (
     output_delta_bound,
     penalty,
     penalty_gradient,
+    rounded_in_order,
     scaled,
     weight_gradient_bound,
     weighted_input_bound,
 )
 from manual_bp.subjects.convention import Scales
 from manual_bp.subjects.subject import Shown, Subject, double
+
+SHORT_SUMS = "sums kept in this short format explain it; kept in float32 they would be nearer"
 
 
 class Allowance(NamedTuple):
@@ -86,6 +89,10 @@ class Judged(NamedTuple):
     missing: tuple[str, ...]
     allowances: tuple[Allowance, ...] = ()
 
+    def allowing(self, more: Allowance) -> "Judged":
+        """The same with one more allowance."""
+        return self._replace(allowances=(*self.allowances, more))
+
     @property
     def is_off(self) -> bool:
         """Whether a value that is given lies outside its bound."""
@@ -107,9 +114,9 @@ def judge(call: Call, subject: Subject) -> list[Judged]:
         off = {one.place for one in judged if one.is_off}
         for other, note in _otherwise_rounded(call.net, subject, judged) if off else ():
             for i, loose in enumerate(_judge(*args, other)):
-                if loose.place in off:
-                    more = Allowance(loose.truth, loose.bound, note)
-                    judged[i] = judged[i]._replace(allowances=(*judged[i].allowances, more))
+                if loose.place in off and np.isfinite(loose.bound).all():
+                    judged[i] = judged[i].allowing(Allowance(loose.truth, loose.bound, note))
+        judged = [_with_short_sums(subject, judged, one) for one in judged]
         return [_with_cost_from_a(*args, subject, judged, one) for one in judged]
 
 
@@ -188,9 +195,9 @@ def _otherwise_rounded(
 ) -> Iterator[tuple[Subject, str]]:
     """The ways in which a right program may have rounded what is off, and a word on each.
 
-    Compilers keep the sums of short numbers in float32, but who adds up gradients himself may not.
-    A program under autocast widens its gradients: where they alone are shown, and all lie on a
-    short format's grid while the truth does not, that format is what they were computed in.
+    Compilers keep the sums of short numbers in float32, but a program of one's own may not. One
+    under autocast widens its gradients: where they alone are shown, and all lie on a short format's
+    grid while the truth does not, that format is what they were computed in.
     """
     every = (subject.arithmetic, *subject.by_place.values())
     if any(ar.accumulator < ar.u for ar in every):
@@ -199,8 +206,7 @@ def _otherwise_rounded(
             return ar._replace(accumulator=max(ar.accumulator, ar.u))
 
         by_place = {place: coarse(ar) for place, ar in subject.by_place.items()}
-        note = "sums kept in this short format explain it; kept in float32 they would be nearer"
-        yield subject._replace(arithmetic=coarse(subject.arithmetic), by_place=by_place), note
+        yield subject._replace(arithmetic=coarse(subject.arithmetic), by_place=by_place), SHORT_SUMS
     shown = [one for one in judged if one.got is not None]
     if any(one.place.is_per_example and one.place.layer for one in shown):
         return
@@ -216,6 +222,28 @@ def _otherwise_rounded(
             short = ar._replace(reading=ar.u, product=ar.u)
             note = f"all gradients are numbers of {dtype}, and judged as computed in it"
             yield subject._replace(arithmetic=short, by_place={}), note
+
+
+def _with_short_sums(subject: Subject, judged: list[Judged], one: Judged) -> Judged:
+    """A gradient that is off, with what a sum over the examples in its short format may do to it.
+
+    Not the worst case, which makes no claim about 256 examples in bfloat16: it is enough that the
+    sum was kept in their order, whole or in parts.
+    """
+    ar = subject.by_place.get(one.place, subject.arithmetic)
+    shown = not one.missing and one.place.quantity in ("db", "dW")
+    if not (shown and one.is_off and ar.accumulator < ar.u):
+        return one
+    at = {other.place.name: other.got for other in judged}
+    delta, a = at[f"delta{one.place.layer}"], at[f"a{one.place.layer - 1}"]
+    assert delta is not None  # nothing is missing
+    others = np.ones((len(delta.value), 1))
+    if one.place.quantity == "dW":
+        assert a is not None
+        others = a.value
+    spread = np.asarray(rounded_in_order(delta.value, others)).reshape(one.bound.shape)
+    bound = one.bound + abs(subject.scales.collected) * ar.u * spread
+    return one._replace(allowances=(Allowance(one.truth, bound, SHORT_SUMS),))
 
 
 def _penalty_free(net: Network, place: Place) -> bool:
