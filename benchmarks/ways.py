@@ -280,7 +280,10 @@ ROUTES: dict[str, tuple[list[OfZ], list[OfZAndA]]] = {
             lambda z, c: np.minimum(np.maximum(z + c(3), c(0)), c(6)) / c(6),
             lambda z, c: np.minimum(np.maximum(z / c(6) + c(0.5), c(0)), c(1)),
         ],
-        [lambda z, a, c: np.where((z > -3) & (z < 3), c(1) / c(6), c(0))],
+        [
+            lambda z, a, c: np.where((z > -3) & (z < 3), c(1) / c(6), c(0)),
+            lambda z, a, c: np.where((z > -3) & (z < 3), c(np.float32(1 / 6)), c(0)),  # PyTorch
+        ],
     ),
     "hard_tanh": (
         [lambda z, c: np.minimum(np.maximum(z, c(-1)), c(1))],

@@ -32,8 +32,8 @@ class Activation:
             of eᶻ − 1, which cancel near 0.
         kinks: z where σ′ jumps and the slopes of both sides count as right; but at 0, near it as
             well, for rounding may put z on the other side.
-        straight_above: z above which σ(z) = z counts as right too, as programs have it that guard
-            against an overflow.
+        departures: z -> how far a and σ′ of programs in wide use lie from these, in whatever
+            format; None for not at all.
 
     Example:
         >>> import jax.numpy as jnp, manual_bp as mbp
@@ -49,7 +49,7 @@ class Activation:
     init: Literal["glorot", "he", "lecun"] = "glorot"
     rounding: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kinks: tuple[float, ...] = ()
-    straight_above: float = float("inf")
+    departures: Callable[[Array], tuple[Array, Array]] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -151,11 +151,12 @@ _GELU_SLOPE, _GELU_CUBIC = (2 / jnp.pi) ** 0.5, 0.044715
 
 
 def _gelu_tanh(z: Array) -> Array:
-    return z * ((1 + jnp.tanh(_GELU_SLOPE * (z + _GELU_CUBIC * z**3))) / 2)
+    c = jnp.clip(z, -10, 10)  # beyond, tanh is ±1 in every format, and z³ may overflow
+    return z * ((1 + jnp.tanh(_GELU_SLOPE * (c + _GELU_CUBIC * c**3))) / 2)
 
 
 def _gelu_tanh_prime(z: Array) -> Array:
-    z = jnp.clip(z, -10, 10)  # beyond, tanh is ±1 in every format, and z³ may overflow
+    z = jnp.clip(z, -10, 10)  # likewise
     t = jnp.tanh(_GELU_SLOPE * (z + _GELU_CUBIC * z**3))
     return (1 + t + z * (1 - t * t) * _GELU_SLOPE * (1 + 3 * _GELU_CUBIC * z * z)) / 2
 
@@ -205,6 +206,16 @@ def _rounding_hard_sigmoid(z: Array, a: Array) -> tuple[Array, Array]:
     # z/6 + ½ is off by an absolute error; σ′ is 1/6, rounded.
     near = jnp.abs(z) < 4
     return jnp.where(near, 3.0, 0.0), jnp.where(near, 0.5, 0.0)
+
+
+def _departures_softplus(z: Array) -> tuple[Array, Array]:
+    beyond = jnp.where(z > 20, jnp.exp(-z), 0)  # where PyTorch has z itself, and 1
+    return beyond, beyond
+
+
+def _departures_hard_sigmoid(z: Array) -> tuple[Array, Array]:
+    inside = jnp.abs(z) < 3.1  # PyTorch's 1/6 is that of float32, in float64 as well
+    return 0 * z, jnp.where(inside, 2.5e-9, 0.0)
 
 
 def _rounding_exp(z: Array, a: Array) -> tuple[Array, Array]:
@@ -313,7 +324,7 @@ softplus = Activation(
     "a",
     "he",
     _rounding_softplus,
-    straight_above=20.0,  # PyTorch's threshold, by which it is off by 2e-9 there
+    departures=_departures_softplus,
 )
 silu = Activation(
     "silu", lambda z: z * lax.logistic(z), _silu_prime, init="he", rounding=_rounding_silu
@@ -339,6 +350,7 @@ hard_sigmoid = Activation(
     partial(_inside, 0, 1 / 6),
     "a",
     rounding=_rounding_hard_sigmoid,
+    departures=_departures_hard_sigmoid,
     kinks=(-3.0, 3.0),
 )
 hard_tanh = Activation(

@@ -92,7 +92,8 @@ def activation_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> Bounded
     a = sigma(z.value)
     bound = ar.u * activation_rounding(sigma, z.value, a)[0] + (1 + jnp.abs(z.value)) * ar.tiny
     bound += 8 * ar.flush
-    bound += jnp.where(z.value > sigma.straight_above, jnp.abs(a - z.value), 0)
+    if sigma.departures is not None:
+        bound += sigma.departures(z.value)[0]
     return Bounded(a, bound + spread_of(sigma.sigma, z, elementwise=sigma is not softmax))
 
 

@@ -23,9 +23,9 @@ def derivative_bound(ar: Arithmetic, sigma: Activation, z: Uncertain) -> tuple[A
         near = jnp.abs(z.value - kink) <= 16 * ar.u * abs(kink) + ar.flush
         low, high = prime(kink + jnp.array([-(2.0**-20), 2.0**-20]))
         off += jnp.where(near, jnp.abs(high - low), 0)
-    value = prime(z.value)
-    off += jnp.where(z.value > sigma.straight_above, jnp.abs(1 - value), 0)
-    return value, off + spread_of(prime, z)
+    if sigma.departures is not None:
+        off += sigma.departures(z.value)[1]
+    return prime(z.value), off + spread_of(prime, z)
 
 
 def _slope_of(sigma: Activation, z: Array) -> Array:
