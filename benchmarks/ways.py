@@ -282,7 +282,9 @@ ROUTES: dict[str, tuple[list[OfZ], list[OfZAndA]]] = {
         ],
         [
             lambda z, a, c: np.where((z > -3) & (z < 3), c(1) / c(6), c(0)),
-            lambda z, a, c: np.where((z > -3) & (z < 3), c(np.float32(1 / 6)), c(0)),  # PyTorch
+            lambda z, a, c: np.where(
+                (z > -3) & (z < 3), c(float(np.float32(1 / 6))), c(0)
+            ),  # PyTorch
         ],
     ),
     "hard_tanh": (

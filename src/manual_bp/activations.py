@@ -215,7 +215,7 @@ def _departures_softplus(z: Array) -> tuple[Array, Array]:
 
 def _departures_hard_sigmoid(z: Array) -> tuple[Array, Array]:
     inside = jnp.abs(z) < 3.1  # PyTorch's 1/6 is that of float32, in float64 as well
-    return 0 * z, jnp.where(inside, 2.5e-9, 0.0)
+    return 0 * z, jnp.where(inside, 5e-9, 0.0)
 
 
 def _rounding_exp(z: Array, a: Array) -> tuple[Array, Array]:
