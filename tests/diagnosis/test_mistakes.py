@@ -14,6 +14,7 @@ from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import places
 from planting import SQUARE, UNEQUAL, at, diagonal, leaves, ordinary, plant, room, same, square
 
+ALONE = [("gradient_clipped_by_norm", "BP1")]  # of gradients whose δ is not shown
 ONLY_OF_EACH_EXAMPLE = [
     ("sum_for_mean", "BP3"),
     ("sum_for_mean", "BP4"),
@@ -23,7 +24,7 @@ KINDS = [
     (name, kind)
     for name, mistake in CATALOGUE.items()
     for kind in mistake.kinds.split()
-    if (name, kind) not in ONLY_OF_EACH_EXAMPLE and name not in ELSEWHERE
+    if (name, kind) not in ONLY_OF_EACH_EXAMPLE + ALONE and name not in ELSEWHERE
 ]
 
 # ── Every mistake ────────────────────────────────────────────────────────────────────────────────
@@ -54,6 +55,21 @@ def test_a_mean_that_is_missing_where_the_gradients_are_made(kind):
     (finding,) = mbp.check(net, params, x, y, wrong, convention=convention).findings
     assert (finding.equation, finding.layer, finding.mistake) == (kind, 1, "sum_for_mean")
     assert "Divide by m once, where the gradients are made." in finding.fix
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("epsilon", [0.0, 1e-6])  # PyTorch's
+def test_all_gradients_clipped_by_their_norm_are_one_finding(l2, epsilon):
+    net = mbp.Network((3, 5, 2), ("tanh", "identity"), "quadratic", l2)
+    case = (net, *random_case(net, 7, 1, "float32"))
+    dW, db = (jax.device_get(getattr(mbp.backprop(*case), name)) for name in ("dW", "db"))
+    norm = float(np.sqrt(sum((array**2).sum() for array in (*dW, *db))))
+    clipped = [[0.5 / (norm + epsilon) * array for array in arrays] for arrays in (dW, db)]
+    diagnosis = mbp.check(*case, dict(zip(("dW", "db"), clipped, strict=True)))
+    (finding,) = diagnosis.findings
+    assert (finding.equation, finding.layer) == ("BP1", 2)
+    assert finding.mistake == "gradient_clipped_by_norm"
+    assert f"{0.5 / norm:.3g}"[:4] in finding.explanation
 
 
 def test_momentum_in_an_update():

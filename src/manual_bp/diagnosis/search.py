@@ -19,6 +19,7 @@ from manual_bp.diagnosis.fitting import Core, Equation, Guess
 from manual_bp.diagnosis.observation import Observation, Target
 from manual_bp.record import Place, places
 from manual_bp.rounding.sized import Sized
+from manual_bp.subjects.formats import READ
 
 Numbers = np.ndarray[Any, Any]
 MOST_EDITS = 3
@@ -266,16 +267,7 @@ class Search:
 
     def _reads(self, place: Place) -> list[tuple[str, int]]:
         """What the equation at a place reads."""
-        l = place.layer
-        return {
-            "z": [("a", l - 1)],
-            "a": [("z", l)],
-            "cost": [("z", l), ("a", l)],
-            "BP1": [("z", l), ("a", l)],
-            "BP2": [("z", l), ("a", l), ("delta", l + 1)],
-            "BP3": [("delta", l)],
-            "BP4": [("delta", l), ("a", l - 1)],
-        }.get(place.kind, [])
+        return [(name, place.layer + step) for name, step in READ.get(place.kind, ())]
 
     def _is_touched(self, place: Place, history: History) -> bool:
         """Whether an equation reads an array that is not shown, and not as it should be."""
