@@ -4,6 +4,9 @@ Each computes the same steps with the usual other formulas of σ, σ′ and C, w
 order, from small to large numbers, in each format and in mixtures of them as autocast makes them;
 PyTorch's own are among them where it is installed. It hands over all of its arrays, or some.
 `manual_bp.compare` must reject none. A computation that overflows is none, and not counted.
+
+Beside them stand near misses: numbers one to four bounds off, which `manual_bp.check` may find but
+must not name; and damaged files, each of which must be read, or refused by one error.
 """
 
 import sys
@@ -11,6 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -18,14 +23,19 @@ import jax.numpy as jnp
 import numpy as np
 
 import manual_bp as mbp
-from kill_matrix import HIDDEN, OUTPUTS, Case, Random, numbers
-from manual_bp.calls import as_array
+from damage import attack
+from kill_matrix import HIDDEN, OUTPUTS, Case, Random, numbers, small_case
+from manual_bp.calls import as_array, read_call
 from manual_bp.cli.main import new_app, run_app
+from manual_bp.subjects.run import Given
+from manual_bp.subjects.subject import read_subject
+from manual_bp.verdicts.judge import judge
 from table import Cells, Figure, Files, Rows, markdown, read, select
 from ways import BITS, ORDERS, Formats, record_by
 
 FORMAT = "manual_bp.robustness 1"
 FORMULAS, MIXED, EDGES, TORCH = "formulas and sums", "mixed formats", "edges", "PyTorch"
+NEAR, FILES = "near misses, not named", "damaged files, read or refused"
 WORST = "worst of bound"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 HALVES = DTYPES[2:]
@@ -178,12 +188,46 @@ def in_pytorch(seed: int, index: int, draws: int) -> Group:
         yield from judged(TORCH, kind.name, case, record, shown, "PyTorch")
 
 
+def near_misses(seed: int, index: int, draws: int) -> Group:
+    """One value of an array, or each of them, 1.05 to 4 bounds off."""
+    random = np.random.default_rng((seed, index, 5))
+    case = small_case(seed, index, DTYPES[index % 3])
+    right, call = jax.device_get(mbp.backprop(*case)), read_call(*case)
+    for i in range(max(1, draws // 4)):
+        shown = SHOWN[i % 2 * 4]  # all, or the gradients alone
+        record = seen(right, shown)
+        subject = read_subject("subject", Given("a record", record), call, precision="highest")
+        given = [one for one in judge(call, subject) if one.got and one.place.kind != "x"]
+        one = given[random.integers(len(given))]
+        wrong = np.array(one.truth, np.float64)
+        where = np.zeros(wrong.size, bool)
+        where[random.integers(wrong.size) if i % 4 < 2 else slice(None)] = True
+        times = random.uniform(1.05, 4) * random.choice([-1, 1], wrong.shape)
+        wrong += np.where(where.reshape(wrong.shape), times * one.bound, 0)
+        record = record.replaced(one.place, wrong.astype(case[2].dtype))
+        names = [finding.mistake for finding in mbp.check(*case, record).findings]
+        what = "named" if any(names) else "accepted"
+        note = f"near miss at {one.place.name} of {case[0]}, {shown}: {names}" if any(names) else ""
+        yield Figure("near", NEAR, peer=shown, what=what, note=note)
+
+
+def damaged_files(seed: int, index: int, draws: int) -> Group:
+    """A file of each kind that is read, damaged so often."""
+    with TemporaryDirectory() as folder:
+        for one in attack(Path(folder), max(1, draws // 3), seed=1000 * seed + index):
+            fine = Figure("files", FILES, peer=one.name, what="accepted")
+            yield from [fine] * (one.read + one.refused)
+            yield from (fine._replace(what="fault", note=fault) for fault in one.faults)
+
+
 Section = Callable[[int, int, int], Group]
 SECTIONS: dict[str, Section] = {
     FORMULAS: by_other_formulas,
     MIXED: in_mixed_formats,
     EDGES: at_the_edges,
     TORCH: in_pytorch,
+    NEAR: near_misses,
+    FILES: damaged_files,
 }
 """Each gives the outcomes of one shape of network: of (seed, its number, how many to draw)."""
 
@@ -212,11 +256,11 @@ def accepted(rows: Rows) -> Cells:
     """How many were accepted of how many, by section and way."""
     counts: dict[tuple[str, str], Any] = defaultdict(Counter)
     cells = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: list(SECTIONS).index(row.network)):
         if row.what == WORST:
             cells[f"{row.network}, all", WORST] = f"{row.median:.2f}"
             continue
-        for line in (f"{row.network}: {row.peer}", f"{row.network}, all", "all"):
+        for line in (f"{row.network}, all", f"{row.network}: {row.peer}"):
             counts[line, "accepted"][row.what] += row.median
     for key, times in counts.items():
         cells[key] = f"{times['accepted']:,}/{times.total():,}"
@@ -230,7 +274,7 @@ app = new_app("robustness")
 def main(
     *,
     groups: int = 72,
-    draws: int = 90,
+    draws: int = 60,
     seed: int = 0,
     quick: bool = False,
     files: Files | None = None,
@@ -253,8 +297,10 @@ def main(
             trials = list(everything(seed, groups, draws))
         about = {"format": FORMAT, "seed": seed, "groups": groups, "draws": draws}
         about["failures"], rows = failures(trials), summed(trials)
-    counted = sum(int(row.median) for row in rows if row.what in ("accepted", "rejected"))
-    told = f"seed {about['seed']}: {counted:,} right computations"
+    of_right = [row for row in select(rows, section="right") if row.what != WORST]
+    counts = [sum(int(row.median) for row in its) for its in
+              (of_right, select(of_right, what="rejected"))]  # fmt: skip
+    told = f"seed {about['seed']}: of {counts[0]:,} right computations {counts[1]:,} rejected"
     found = {"accepted/counted": accepted(rows)}
     print(told, markdown(found), sep="\n", end="")
     for failure in about["failures"]:
