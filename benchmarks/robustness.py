@@ -19,7 +19,7 @@ import numpy as np
 
 import manual_bp as mbp
 from kill_matrix import HIDDEN, OUTPUTS, Case, Random, numbers
-from manual_bp.calls import as_array
+from manual_bp.arrays import as_array
 from manual_bp.cli.main import new_app, run_app
 from table import Cells, Figure, Files, Rows, markdown, read, select
 from ways import BITS, ORDERS, Formats, record_by
