@@ -345,7 +345,7 @@ def test_forward_checks():
 
 
 def test_what_is_no_network():
-    with pytest.raises(TypeError, match=r"net: expected a manual_bp\.Network, got str"):
+    with pytest.raises(TypeError, match=r"net: expected a manual_bp\.Network, got '3-4-2'"):
         backprop("3-4-2", PARAMS, X, Y)
 
 

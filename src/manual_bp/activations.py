@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from math import isfinite
 from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
 
+from manual_bp.checks import Problems, functions, one_of, real, shown
 from manual_bp.families import Family, Parameter, found, positive, written
 
 Elementwise = Callable[[Array], Array]
@@ -35,6 +37,9 @@ class Activation:
         departures: z -> how far a and σ′ of programs in wide use lie from these, in whatever
             format; None for not at all.
 
+    Raises:
+        ValueError, TypeError: naming every part that does not fit.
+
     Example:
         >>> import jax.numpy as jnp, manual_bp as mbp
         >>> cube = mbp.Activation("cube", lambda z: z**3, lambda z: 3 * z**2)
@@ -50,6 +55,19 @@ class Activation:
     rounding: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kinks: tuple[float, ...] = ()
     departures: Callable[[Array], tuple[Array, Array]] | None = None
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        if not isinstance(self.name, str) or not self.name:
+            problems.type(f"name: expected a word for reports, got {shown(self.name)}")
+        functions(self, ("sigma", "sigma_prime"), ("rounding",), problems)
+        one_of("of", self.of, ("z", "a"), problems)
+        one_of("init", self.init, ("glorot", "he", "lecun"), problems)
+        kinks = tuple(map(real, self.kinks)) if isinstance(self.kinks, (tuple, list)) else (None,)
+        if any(kink is None or not isfinite(kink) for kink in kinks):
+            problems.type(f"kinks: expected numbers such as (-1.0, 1.0), got {shown(self.kinks)}")
+        problems.raise_all()
+        object.__setattr__(self, "kinks", kinks)
 
     def __str__(self) -> str:
         return self.name

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from manual_bp.calls import compiled, compiled_update, examples
+from manual_bp.equation import equation
 from manual_bp.network import Network, Params, SameParams
 from manual_bp.record import Backprop, by_layer
 
 
+@equation
 def weighted_input(
     W: Float[Array, "n n_prev"], b: Float[Array, " n"] | None, a_prev: Float[Array, "*m n_prev"]
 ) -> Float[Array, "*m n"]:
@@ -24,6 +26,7 @@ def weighted_input(
     return z if b is None else z + b
 
 
+@equation
 def output_delta(
     net: Network, z: Float[Array, "*m n"], a: Float[Array, "*m n"], y: Float[Array, "*m n"], m: int
 ) -> Float[Array, "*m n"]:
@@ -32,6 +35,7 @@ def output_delta(
     return slope if net.cost.delta else net.sigma[net.depth].pull_back(slope, z, a)
 
 
+@equation
 def hidden_delta(
     W_next: Float[Array, "n_next n"],
     delta_next: Float[Array, "*m n_next"],
@@ -41,6 +45,7 @@ def hidden_delta(
     return (delta_next @ W_next) * sigma_prime
 
 
+@equation
 def weight_gradient(
     delta: Float[Array, "*m n"], a_prev: Float[Array, "*m n_prev"]
 ) -> Float[Array, "n n_prev"]:
@@ -48,6 +53,7 @@ def weight_gradient(
     return jnp.atleast_2d(delta).T @ jnp.atleast_2d(a_prev)
 
 
+@equation
 def bias_gradient(delta: Float[Array, "*m n"]) -> Float[Array, " n"]:
     """Step 5, BP3: ∂C/∂bˡ = δˡ, which for a batch adds up its examples."""
     return jnp.atleast_2d(delta).sum(axis=0)

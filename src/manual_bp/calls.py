@@ -7,7 +7,6 @@ function alike: what they mean for certain is taken, and what they may mean is a
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
@@ -15,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.checks import FLOATS, Problems, kind
+from manual_bp.arrays import Given, cast, check_finite, dtype_of, in_64_bits, read_array
+from manual_bp.checks import Problems, kind, real, shown
 from manual_bp.network import Layer, Network, Params
+from manual_bp.surroundings import WORKS_ON_VALUES, check_process, is_tracing, standard_promotion
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", covariant=True)
@@ -44,23 +45,21 @@ class Call(NamedTuple):
 
     def in_one_dtype(self) -> "Call":
         """The same with x and y in the dtype of the parameters."""
-        x, y = (_cast(array, self.dtype) for array in (self.x, self.y))
+        x, y = (cast(array, self.dtype) for array in (self.x, self.y))
         return self._replace(x=x, y=y)
 
 
-def read_call(net: Network, params: Any, x: Any, *y: Any) -> Call:
+def read_call(net: Network, params: Any, x: Any, *y: Any, traced: bool = False) -> Call:
     """The arguments of a call `(net, params, x[, y])`, or one error that names all that is wrong.
 
     Shapes, dtypes and structure are checked always; the numbers (finite, targets in range) where
-    they are known, that is outside `jit`, `grad` and `vmap`.
+    they are known, that is outside `jit`, `grad` and `vmap`. These are refused unless `traced`.
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net: expected a manual_bp.Network, got {kind(net)}")
+    layers, rows = read_inputs(net, params, x, *y, traced=traced)
+    if not traced and is_tracing():
+        raise TypeError(f"net, params, x{', y' * len(y)}: {WORKS_ON_VALUES}")
     problems = Problems()
-    layers = _params(net, params, problems)
-    rows = _batch(net, x, y, problems)
-    problems.raise_all()
-    dtype = _dtype_of([*(array for layer in layers for array in layer if array is not None)], rows)
+    dtype = dtype_of([*(array for layer in layers for array in layer if array is not None)], rows)
     _one_dtype(layers, problems)
     call = Call(net, _in_containers(params, layers, dtype), *(array.of(dtype) for array in rows))
     if not problems.found:
@@ -69,28 +68,58 @@ def read_call(net: Network, params: Any, x: Any, *y: Any) -> Call:
     return call
 
 
-def _in_containers(params: Any, layers: "list[list[Given | None]]", dtype: Any) -> Any:
+def read_inputs(
+    net: Network, params: Any, x: Any, *y: Any, traced: bool = False
+) -> tuple[list[list[Given | None]], list[Given]]:
+    """(W, b) of each layer, and x and y as rows, each in the format in which it came."""
+    check_process()
+    check_network(net)
+    problems = Problems()
+    layers = _params(net, params, traced, problems)
+    rows = _batch(net, x, y, traced, problems)
+    problems.raise_all()
+    return layers, rows
+
+
+def read_params(net: Network, params: Any) -> Params:
+    """Parameters of a network that are known and finite, as arrays of one format."""
+    check_network(net)
+    problems = Problems()
+    layers = _params(net, params, False, problems)
+    problems.raise_all()
+    _one_dtype(layers, problems)
+    problems.raise_all()
+    dtype = dtype_of([array for layer in layers for array in layer if array is not None])
+    read = _in_containers(params, layers, dtype)
+    for argument, array in _named(read):
+        check_finite(argument, array, problems)
+    problems.raise_all()
+    return read
+
+
+def _named(params: Params) -> Iterator[tuple[str, Any]]:
+    """The arrays of parameters, by their names in messages."""
+    for l, layer in enumerate(params, start=1):
+        for name, array in zip("Wb", layer, strict=True):
+            if array is not None:
+                yield f"params, layer {l}, {name}", array
+
+
+def check_network(net: Any) -> None:
+    """Raise an error where this is no network."""
+    if not isinstance(net, Network):
+        raise TypeError(f"net: expected a manual_bp.Network, got {shown(net)}")
+
+
+def _in_containers(params: Any, layers: list[list[Given | None]], dtype: Any) -> Any:
     """What was read of parameters, in the containers in which they came."""
 
-    def layer_like(came: Any, pair: "list[Given | None]") -> Any:
+    def layer_like(came: Any, pair: list[Given | None]) -> Any:
         arrays = [None if given is None else given.of(dtype) for given in pair]
         return type(came)(arrays) if type(came) in (tuple, list) else Layer(*arrays)
 
     container = tuple if isinstance(params, tuple) else list
     return container(map(layer_like, params, layers))
-
-
-@contextmanager
-def in_64_bits(dtype: Any) -> Iterator[Callable[[Any], Any]]:
-    """JAX's 64-bit types, in this thread and for float64 alone; the caller's setting stays.
-
-    Gives what hands results back: as NumPy's arrays, where JAX would round float64 ones outside.
-    """
-    if dtype == np.float64 and jnp.result_type(float) != np.float64:
-        with jax.enable_x64(True):
-            yield jax.device_get
-    else:
-        yield lambda result: result
 
 
 def examples(x: Any) -> int:
@@ -120,13 +149,19 @@ def compiled(
 def compiled(step: Callable[[Network, Params, jax.Array], Result]) -> OfInputs[Result]: ...
 def compiled(step: Callable[..., Result]) -> Callable[..., Result]:
     """Read what the caller hands in, then run `step(net, params, x[, y])` as one XLA program."""
-    program = jax.jit(step, static_argnums=0)
     signature = inspect.signature(step)
+
+    @wraps(step)
+    @standard_promotion()
+    def in_jax(net: Network, *arrays: Any) -> Result:
+        return step(net, *jax.tree.map(jnp.asarray, arrays))  # NumPy's, with jit turned off
+
+    program = jax.jit(in_jax, static_argnums=0)
 
     @wraps(step)
     def boundary(*args: Any, **kwargs: Any) -> Result:
         given = signature.bind(*args, **kwargs).arguments.values()
-        call = read_call(*given).in_one_dtype()
+        call = read_call(*given, traced=True).in_one_dtype()
         with in_64_bits(call.dtype) as handed_back:
             result: Result = handed_back(program(*call[: len(given)]))
             return result
@@ -136,10 +171,11 @@ def compiled(step: Callable[..., Result]) -> Callable[..., Result]:
 
 def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Check that gradients fit params, then run `step(params, gradients, learning_rate)`."""
-    program = jax.jit(step)
+    program = jax.jit(standard_promotion()(step))
 
     @wraps(step)
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        check_process()
         call = inspect.signature(step).bind(*args, **kwargs).arguments
         params, gradients, eta = call["params"], call["gradients"], call["learning_rate"]
         params, dtype = _read_layers("params", params)
@@ -150,14 +186,15 @@ def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Re
                 f"gradients: expected the structure, shapes and dtypes of params, {expected}, "
                 f"got {received}; pass those of value_and_grad(net)"
             )
-        numeric = isinstance(eta, (int, float, np.number, np.ndarray, jax.Array))
-        if (
-            not numeric
-            or jnp.shape(eta) != ()
-            or jnp.result_type(eta) == jnp.bool_
-            or jnp.issubdtype(jnp.result_type(eta), jnp.complexfloating)
-        ):
-            raise TypeError(f"learning_rate: expected one real number, got {eta!r}")
+        if isinstance(eta, jax.core.Tracer):
+            fits = eta.shape == () and jnp.issubdtype(eta.dtype, np.number)
+            fits = fits and not jnp.iscomplexobj(eta)
+        else:
+            fits = (number := real(eta)) is not None
+            if fits and not np.isfinite(cast(np.asarray(number), dtype)):
+                raise ValueError(f"learning_rate: expected a finite {dtype}, got {shown(eta)}")
+        if not fits:
+            raise TypeError(f"learning_rate: expected one real number, got {shown(eta)}")
         with in_64_bits(dtype) as handed_back:
             result: Result = handed_back(program(params, gradients, jnp.asarray(eta, dtype)))
             return result
@@ -174,19 +211,25 @@ def _read_layers(argument: str, layers: Any, dtype: Any = None) -> tuple[Any, An
     if not pairs or isinstance(layers, Layer):
         raise TypeError(f"{argument}: expected a Layer(W, b) for each layer, got {kind(layers)}")
     given = [
-        _read_pair(f"{argument}, layer {l}", layer, problems)
+        _read_pair(f"{argument}, layer {l}", layer, True, problems)
         for l, layer in enumerate(layers, start=1)
     ]
     problems.raise_all()
     if dtype is None:
-        dtype = _dtype_of([array for layer in given for array in layer if array is not None])
-    return _in_containers(layers, given, dtype), dtype
+        dtype = dtype_of([array for layer in given for array in layer if array is not None])
+    read = _in_containers(layers, given, dtype)
+    for name, array in _named(read):
+        check_finite(name.replace("params", argument), array, problems)
+    problems.raise_all()
+    return read, dtype
 
 
-def _read_pair(argument: str, layer: Any, problems: Problems) -> "list[Given | None]":
+def _read_pair(argument: str, layer: Any, traced: bool, problems: Problems) -> list[Given | None]:
     """W and b of a layer; None for what is None or no array."""
     return [
-        None if array is None else read_array(f"{argument}, {name}", array, problems)
+        read_array(f"{argument}, {name}", array, problems, traced=traced)
+        if array is not None or name == "W"
+        else None
         for name, array in zip("Wb", layer, strict=True)
     ]
 
@@ -201,87 +244,9 @@ def _described(layers: Any) -> str:
     return f"{kind(layers)}({', '.join(parts)})"
 
 
-# ── What people have, as arrays ──────────────────────────────────────────────────────────────────
-
-
-class Given(NamedTuple):
-    """An array that was handed in, and whether it has a format of its own.
-
-    Lists of Python's numbers have none, nor have whole numbers: they take that of the others.
-    """
-
-    array: Any
-    has_dtype: bool
-
-    def of(self, dtype: Any) -> Any:
-        """The array; in this dtype where it has none of its own."""
-        return self.array if self.has_dtype else _cast(self.array, dtype)
-
-    def turned(self, turn: Callable[[Any], Any]) -> "Given":
-        """The same with its array turned."""
-        return self._replace(array=turn(self.array))
-
-
-def read_array(argument: str, value: Any, problems: Problems) -> Given | None:
-    """Real numbers in any form: nested lists, NumPy, JAX, pandas, tensors; None and a problem."""
-    own = not isinstance(value, (list, tuple, int, float))
-    try:
-        value = as_array(value)
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        if isinstance(value, (list, tuple)):
-            problems.value(f"{argument}: expected rows of one length, got lists of several")
-        else:
-            problems.type(f"{argument}: expected real numbers, got {kind(value)}")
-        return None
-    if isinstance(value, np.ndarray) and not value.dtype.isnative:
-        value = value.astype(value.dtype.newbyteorder("="))
-    if isinstance(value, np.matrix):
-        value = np.asarray(value)
-    if value.dtype.name in FLOATS:
-        return Given(value, own)
-    if value.dtype.kind in "biu":
-        return Given(value, False)
-    if value.dtype.kind == "f":  # wider than float64
-        return Given(value.astype(np.float64), own)
-    problems.type(f"{argument}: expected real numbers, got dtype {value.dtype}")
-    return None
-
-
-def as_array(value: Any) -> Any:
-    """The array of JAX or NumPy that an array-like value holds."""
-    if isinstance(value, (jax.Array, np.ndarray)):
-        return value
-    if hasattr(value, "detach"):  # a tensor of PyTorch, whose gradient's history is not needed
-        value = value.detach().cpu()
-        try:
-            return np.asarray(value)
-        except TypeError:  # bfloat16, which NumPy does not have
-            return np.asarray(jnp.from_dlpack(value))
-    if hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float)):
-        return np.asarray(value)
-    return np.from_dlpack(value)
-
-
-def _cast(array: Any, dtype: Any) -> Any:
-    if array is None or array.dtype == dtype:
-        return array
-    with np.errstate(over="ignore"):  # an infinity is told of later
-        return array.astype(dtype)
-
-
-def _digits(dtype: Any) -> int:
-    return int(jnp.finfo(dtype).nmant)
-
-
-def _dtype_of(*groups: list[Given]) -> Any:
-    """The finest format in the first group that has one; float64, as Python's, without any."""
-    for group in groups:
-        if found := [one.array.dtype for one in group if one.has_dtype]:
-            return max(found, key=_digits)
-    return np.dtype(np.float64)
-
-
-def _params(net: Network, params: Any, problems: Problems) -> list[list[Given | None]]:
+def _params(
+    net: Network, params: Any, traced: bool, problems: Problems
+) -> list[list[Given | None]]:
     if not isinstance(params, (tuple, list)) or isinstance(params, Layer):
         problems.type(f"params: expected a tuple of {net.depth} Layer(W, b), got {kind(params)}")
         return []
@@ -299,7 +264,7 @@ def _params(net: Network, params: Any, problems: Problems) -> list[list[Given | 
                 f"got {kind(layer)}"
             )
             continue
-        W, b = _read_pair(f"params, layer {l}", layer, problems)
+        W, b = _read_pair(f"params, layer {l}", layer, traced, problems)
         n, shape = net.sizes[l], (net.sizes[l], net.sizes[l - 1])
         if W is not None and W.array.shape != shape:
             fix = "; W is (out, in): pass its transpose" if W.array.shape == shape[::-1] else ""
@@ -329,11 +294,13 @@ def _one_dtype(layers: list[list[Given | None]], problems: Problems) -> None:
             )
 
 
-def _batch(net: Network, x: Any, y: tuple[Any, ...], problems: Problems) -> list[Given]:
+def _batch(
+    net: Network, x: Any, y: tuple[Any, ...], traced: bool, problems: Problems
+) -> list[Given]:
     """x and y as rows, or as one example without its axis."""
     n_0, n_L = net.sizes[0], net.sizes[-1]
-    inputs = read_array("x", x, problems)
-    targets = read_array("y", y[0], problems) if y else None
+    inputs = read_array("x", x, problems, traced=traced)
+    targets = read_array("y", y[0], problems, traced=traced) if y else None
     if inputs is None or (y and targets is None):
         return []
     if inputs.array.ndim == 1 and n_0 == 1 and inputs.array.size > 1:
@@ -418,20 +385,11 @@ def _one_hot(labels: Given, n: int, problems: Problems) -> Given:
 
 
 def _numbers(call: Call, problems: Problems) -> None:
-    arrays = {
-        f"params, layer {l}, {name}": array
-        for l, layer in enumerate(call.params, start=1)
-        for name, array in zip("Wb", layer, strict=True)
-        if array is not None
-    } | {"x": call.x, "y": call.y}
+    arrays = dict(_named(call.params)) | {"x": call.x, "y": call.y}
     if any(isinstance(array, jax.core.Tracer) for array in arrays.values()):
         return
     for argument, array in arrays.items():
-        if array is not None and not _finite(array):
-            problems.value(
-                f"{argument}: expected finite numbers, got NaN or Inf; "
-                f"find them with jnp.isfinite({argument[-1]})"
-            )
+        check_finite(argument, array, problems)
     (least, greatest), cost = call.net.cost.targets, call.net.cost
     if call.y is not None and (least, greatest) != (-math.inf, math.inf):
         targets = np.asarray(call.y)
@@ -439,7 +397,7 @@ def _numbers(call: Call, problems: Problems) -> None:
         if low < least or high > greatest:
             fix = "; for classes pass one-hot rows" if call.net.sizes[-1] > 1 else ""
             problems.value(
-                f"y: {cost} expects targets from {least} to {greatest}, got from {low:g} to "
+                f"y: {cost} expects targets from {least:g} to {greatest:g}, got from {low:g} to "
                 f"{high:g}{fix}"
             )
         elif cost.family == "hinge" and (np.abs(targets) != 1).any():
@@ -452,15 +410,3 @@ def _numbers(call: Call, problems: Problems) -> None:
                 f"y: {cost} expects a class in one row at least, got zeros alone, whose cost "
                 f"and gradients are 0; pass one-hot rows"
             )
-
-
-def _finite(array: Any) -> bool:
-    if on_host(array):
-        # Waited for, since NumPy would read an array that found no memory as if it were there.
-        return bool(np.isfinite(np.asarray(jax.block_until_ready(array))).all())
-    return bool(jnp.isfinite(array).all())
-
-
-def on_host(array: Any) -> bool:
-    """Whether NumPy can read an array where it lies; there it has nothing to compile."""
-    return not isinstance(array, jax.Array) or all(d.platform == "cpu" for d in array.devices())

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jax import Array, lax
 
+from manual_bp.checks import Problems, functions, one_of, real, shown
 from manual_bp.families import Family, Parameter, found, parsed, positive, written
 
 OfOutputAndTarget = Callable[[Array, Array], Array]
@@ -28,6 +29,9 @@ class Cost:
         output: the name of the one output activation it goes with, or None for any.
         targets: the least and the greatest value that y may hold.
 
+    Raises:
+        ValueError, TypeError: naming every part that does not fit.
+
     Example:
         >>> import jax.numpy as jnp, manual_bp as mbp
         >>> quartic = mbp.Cost(
@@ -46,6 +50,23 @@ class Cost:
     of: Literal["z", "a"] = "a"
     output: str | None = None
     targets: tuple[float, float] = (-float("inf"), float("inf"))
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        if not isinstance(self.name, str) or not self.name:
+            problems.type(f"name: expected a word for reports, got {shown(self.name)}")
+        functions(self, ("value",), ("gradient", "delta"), problems)
+        one_of("of", self.of, ("z", "a"), problems)
+        if not isinstance(self.output, str | None):
+            problems.type(f"output: expected the name of a σ or None, got {shown(self.output)}")
+        limits = tuple(map(real, self.targets)) if isinstance(self.targets, (tuple, list)) else ()
+        if len(limits) != 2 or None in limits or not limits[0] <= limits[1]:  # type: ignore
+            problems.value(
+                f"targets: expected the least and the greatest y, such as (0, 1), "
+                f"got {shown(self.targets)}"
+            )
+        problems.raise_all()
+        object.__setattr__(self, "targets", limits)
 
     def __str__(self) -> str:
         return self.name

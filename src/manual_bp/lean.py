@@ -23,7 +23,8 @@ from manual_bp.backprop import (
     weighted_input,
     with_penalty,
 )
-from manual_bp.calls import compiled, examples
+from manual_bp.calls import check_network, compiled, examples
+from manual_bp.checks import Problems, flag
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import by_layer
 
@@ -40,6 +41,7 @@ def value_and_grad(net: Network) -> Callable[[Params, Any, Any], tuple[Scalar, A
         >>> C, gradients = mbp.value_and_grad(net)(params, jnp.ones((5, 3)), jnp.zeros((5, 2)))
         >>> params = mbp.update(params, gradients, learning_rate=0.1)
     """
+    check_network(net)
     return partial(_cost_and_gradients, net)
 
 
@@ -116,6 +118,9 @@ def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> A
         >>> mbp.predict(net, params, jnp.ones((5, 3)), classes=True).shape
         (5,)
     """
+    problems = Problems()
+    flag("classes", classes, problems)
+    problems.raise_all()
     output = _output(net, params, x)
     if not classes:
         return output

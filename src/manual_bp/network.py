@@ -2,17 +2,16 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from manual_bp.activations import Activation, activation
-from manual_bp.checks import Problems, jax_dtype, kind, random_key
+from manual_bp.checks import Problems, flag, jax_dtype, kind, random_key, real, shown
 from manual_bp.costs import Cost
 from manual_bp.costs import cost as built_in_cost
 from manual_bp.families import parsed
@@ -35,6 +34,9 @@ class Layer(NamedTuple):
         b = "" if self.b is None else f"; b: {summary(self.b)}"
         return f"Layer(W: {summary(self.W)}{b})"
 
+
+MAX_AXIS = 2**31 - 1
+"""The widest layer, and the largest batch: an axis of XLA counts no further."""
 
 Params = Sequence[Sequence[Any]]
 """A `Layer(W, b)`, or a pair of arrays, for each layer l = 1…L; b is None for no biases."""
@@ -81,27 +83,26 @@ class Network:
     ) -> None:
         problems = Problems()
         sizes = _sizes(sizes, problems)
-        activations = _activations(activations, problems)
+        sigmas = _activations(activations, problems)
         cost = _lookup("cost", cost, Cost, built_in_cost, problems)
-        if sizes and activations and len(activations) != len(sizes) - 1:
+        if sizes and sigmas is not None and len(sigmas) != len(sizes) - 1:
             problems.value(
                 f"activations: expected one for each of the {len(sizes) - 1} layers after the "
-                f"input, got {len(activations)}"
+                f"input, got {len(sigmas)}"
             )
-        if isinstance(cost, Cost) and activations:
-            _go_together(activations[-1], cost, sizes, problems)
-        if isinstance(l2, bool) or not isinstance(l2, (int, float, np.floating)):
-            problems.type(f"l2: expected a number ≥ 0, got {l2!r}")
-        elif not 0 <= l2 < math.inf:
-            problems.value(f"l2: expected a finite number ≥ 0, got {l2!r}")
-        if not isinstance(l2_biases, (bool, np.bool_)):
-            problems.type(f"l2_biases: expected True or False, got {l2_biases!r}")
+        if isinstance(cost, Cost) and sigmas:
+            _go_together(sigmas[-1], cost, sizes, problems)
+        if (penalty := real(l2)) is None:
+            problems.type(f"l2: expected a number ≥ 0, got {shown(l2)}")
+        elif not 0 <= penalty < math.inf:
+            problems.value(f"l2: expected a finite number ≥ 0, got {shown(l2)}")
+        flag("l2_biases", l2_biases, problems)
         problems.raise_all()
         for name, value in (
             ("sizes", sizes),
-            ("activations", activations),
+            ("activations", sigmas),
             ("cost", cost),
-            ("l2", float(l2)),
+            ("l2", penalty),
             ("l2_biases", bool(l2_biases)),
         ):
             object.__setattr__(self, name, value)
@@ -161,7 +162,8 @@ class Network:
         """
         problems = Problems()
         dtype = jax_dtype("dtype", dtype, problems)
-        random_key("key", key, problems)
+        random_key("key", key, problems, traced=True)
+        flag("bias", bias, problems)
         problems.raise_all()
         params = []
         for l, key_l in zip(self.layers, jax.random.split(key, self.depth), strict=True):
@@ -176,21 +178,27 @@ class Network:
 
 
 def _sizes(sizes: Any, problems: Problems) -> tuple[int, ...]:
-    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
-        problems.type(f"sizes: expected a sequence of widths such as (64, 32, 10), got {sizes!r}")
+    try:
+        widths = None if isinstance(sizes, (str, bytes)) else tuple(sizes)
+    except Exception:  # whatever it may raise that cannot be gone through
+        widths = None
+    if widths is None:
+        problems.type(
+            f"sizes: expected a sequence of widths such as (64, 32, 10), got {shown(sizes)}"
+        )
         return ()
-    widths = tuple(sizes)
     for i, width in enumerate(widths):
         try:
-            fits = not isinstance(width, bool) and operator.index(width) > 0
-        except TypeError:
+            fits = not isinstance(width, bool) and 0 < operator.index(width) <= MAX_AXIS
+        except Exception:  # whatever it may raise that is no number
             fits = False
         if not fits:
-            problems.value(f"sizes[{i}]: expected a positive integer, got {width!r}")
+            limit = f" up to {MAX_AXIS:,}" if (real(width) or 0) > MAX_AXIS else ""
+            problems.value(f"sizes[{i}]: expected a positive integer{limit}, got {shown(width)}")
             return ()
     if len(widths) < 2:
         problems.value(
-            f"sizes: expected at least two, the input's width and one layer's, got {widths}"
+            f"sizes: expected at least two, the input's width and one layer's, got {shown(widths)}"
         )
         return ()
     return tuple(map(operator.index, widths))
@@ -213,19 +221,23 @@ def _lookup(
     return None
 
 
-def _activations(activations: Any, problems: Problems) -> tuple[Activation, ...]:
-    if isinstance(activations, (str, Activation)) or not isinstance(activations, Iterable):
+def _activations(given: Any, problems: Problems) -> tuple[Activation, ...] | None:
+    try:
+        activations = None if isinstance(given, (str, bytes)) else tuple(given)
+    except Exception:  # whatever it may raise that cannot be gone through
+        activations = None
+    if activations is None:
         problems.type(
             f"activations: expected one for each layer, such as ('tanh', 'softmax'), "
-            f"got {activations!r}"
+            f"got {shown(given)}"
         )
-        return ()
+        return None
     found = [
         _lookup(f"activations[{i}]", name, Activation, activation, problems)
         for i, name in enumerate(activations)
     ]
     if not all(found):
-        return ()
+        return None
     told: set[str] = set()
     for i, sigma in enumerate(found):
         problem = activation_problem(sigma)

@@ -15,6 +15,7 @@ import numpy as np
 from manual_bp.activations import Activation
 from manual_bp.checks import kind
 from manual_bp.costs import Cost
+from manual_bp.surroundings import check_process, judging
 
 # No kink, no extreme and no round number is among them.
 _SIZES = (
@@ -48,7 +49,8 @@ def activation_problem(sigma: Activation) -> str | None:
     """What is wrong with a user's own σ, in one sentence; None where nothing is."""
     if sigma.built_in or sigma.sigma is no_function:
         return None
-    with jax.ensure_compile_time_eval():
+    check_process()
+    with jax.ensure_compile_time_eval(), judging():
         return _form_problem(sigma) or _slope_problem(sigma)
 
 
@@ -57,7 +59,8 @@ def cost_problem(cost: Cost, output: Activation, n: int) -> str | None:
     """What is wrong with a user's own C of n outputs of this σ; None where nothing is."""
     if cost.built_in or no_function in (cost.value, output.sigma):
         return None
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+    check_process()
+    with jax.ensure_compile_time_eval(), judging(), jax.enable_x64(True):
         return _cost_problem(cost, output, n)
 
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from manual_bp.calls import in_64_bits
-from manual_bp.checks import Problems, float_dtype, random_key
+from manual_bp.arrays import in_64_bits
+from manual_bp.calls import check_network
+from manual_bp.checks import Problems, float_dtype, random_key, whole_number
 from manual_bp.diagnosis.edits import CATALOGUE, Edit
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop, Place
+from manual_bp.surroundings import judging
 from manual_bp.verdicts.compare import compare
 
 
@@ -34,6 +36,7 @@ class Case(NamedTuple):
     cannot: tuple[str, ...]
 
 
+@judging()
 def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts: int = 8) -> Case:
     """A small case that can show every mistake of the catalogue that the network has room for.
 
@@ -53,13 +56,15 @@ def suggest_case(net: Network, key: Array, *, dtype: Any = jnp.float32, attempts
         >>> "ascent_sign" in case.shows, case.x.shape[0] in net.sizes
         (True, False)
     """
+    check_network(net)
     problems = Problems()
     random_key("key", key, problems)
+    whole_number("attempts", attempts, 1, problems)
     dtype = float_dtype("dtype", dtype, problems)
     problems.raise_all()
     bits = np.asarray(jax.random.key_data(key)).tolist()
     best: Case | None = None
-    for attempt in range(max(1, attempts)):
+    for attempt in range(attempts):
         random = np.random.default_rng([*bits, attempt])
         with in_64_bits(dtype):
             case, missed = _proved(net, *draw(net, random, dtype))

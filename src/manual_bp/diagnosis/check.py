@@ -17,12 +17,13 @@ from manual_bp.diagnosis.finding import Finding, findings_of, undeclared, unexpl
 from manual_bp.diagnosis.observation import Observation
 from manual_bp.diagnosis.search import Search
 from manual_bp.network import Network, Params
-from manual_bp.subjects.convention import Convention
+from manual_bp.subjects.convention import Convention, check_convention
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import Given, given_by
 from manual_bp.subjects.subject import Subject, read_subject
+from manual_bp.surroundings import judging
 from manual_bp.text import of_bound, printable
-from manual_bp.verdicts.compare import Agreement, check_decimals
+from manual_bp.verdicts.compare import Agreement, check_settings
 from manual_bp.verdicts.reading import Reading, nearest_reading
 from manual_bp.verdicts.rows import AGREES, NONFINITE, NOT_GIVEN, Row
 from manual_bp.witnesses.autodiff import autodiff
@@ -104,6 +105,7 @@ class Diagnosis:
         return f"<p><b>{escape(self.headline)}</b></p><ul>{lines}</ul>{notes}{table}"
 
 
+@judging()
 def check(
     net: Network,
     params: Params,
@@ -149,7 +151,8 @@ def check(
         >>> [(f.equation, f.layer, f.mistake) for f in mbp.check(net, params, x, y, wrong).findings]
         [('BP3', 2, 'bias_averaged'), ('BP3', 1, 'bias_averaged')]
     """
-    check_decimals(decimals)
+    check_settings(precision, decimals)
+    check_convention(convention)
     call = read_call(net, params, x, y)
     given = given_by("subject", subject, (net, params, x, y), precision)
     if callable(subject):

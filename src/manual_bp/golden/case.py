@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from manual_bp.backprop import backprop
-from manual_bp.calls import read_call
-from manual_bp.checks import Problems, float_dtype, whole_number
+from manual_bp.calls import check_network, read_call, read_inputs
+from manual_bp.checks import Problems, flag, float_dtype, whole_number
 from manual_bp.families import parsed
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, named_places
@@ -125,7 +125,14 @@ def case_from(
         ([[-1.5]], [[-1.5, -4.5]])
     """
     _check_built_in(net)
-    inputs = _inputs(params, x, y, dtype)
+    problems = Problems()
+    float_dtype("dtype", dtype, problems)
+    if seed is not None:
+        whole_number("seed", seed, 0, problems)
+    problems.raise_all()
+    layers, (rows, targets) = read_inputs(net, params, x, y)
+    arrays = [[given and given.array for given in layer] for layer in layers]
+    inputs = _inputs(arrays, rows.array, targets.array, dtype)
     m, dtype = len(inputs[1]), inputs[1].dtype.name
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         wide = jax.tree.map(partial(np.asarray, dtype=np.float64), inputs)
@@ -171,8 +178,11 @@ def random_case(
         >>> case.x.shape, case.record.dW[0].dtype.name, list(case.values())[:6]
         ((6, 4), 'float64', ['x', 'y', 'W1', 'b1', 'W2', 'b2'])
     """
+    check_network(net)
     problems = Problems()
     whole_number("seed", seed, 0, problems)
+    float_dtype("dtype", dtype, problems)
+    flag("bias", bias, problems)
     if batch is not None:
         whole_number("batch", batch, 1, problems)
     problems.raise_all()
@@ -233,6 +243,7 @@ def in_format(array: Any, dtype: str) -> Any:
 
 def _check_built_in(net: Network) -> None:
     """An error for a σ or C of one's own, which the files have no name for."""
+    check_network(net)
     problems = Problems()
     for i, sigma in enumerate(net.activations):
         if not sigma.built_in:

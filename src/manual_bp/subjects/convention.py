@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from manual_bp.checks import Problems, nearest
+from manual_bp.checks import Problems, one_of, real, shown
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, Place, places
 
@@ -86,16 +86,16 @@ class Convention:
     def __post_init__(self) -> None:
         problems = Problems()
         for field in fields(self):
-            value, known = getattr(self, field.name), get_args(field.type)
-            if known and value not in known:
-                problems.value(f"{field.name}: unknown {value!r}; {nearest(str(value), known)}")
-        number = isinstance(self.scale, (int, float, np.number)) and self.scale is not True
-        if not number or not 0 < self.scale < np.inf:
+            if known := get_args(field.type):
+                one_of(field.name, getattr(self, field.name), known, problems)
+        scale = real(self.scale)
+        if scale is None or not 0 < scale < np.inf:
             problems.value(
-                f"scale: expected a number > 0, got {self.scale!r}; for minus the gradient pass "
-                f"sign='ascent'"
+                f"scale: expected a number > 0, got {shown(self.scale)}; for minus the gradient "
+                f"pass sign='ascent'"
             )
         problems.raise_all()
+        object.__setattr__(self, "scale", scale)
 
     def scales(self, m: int) -> Scales:
         """How many times ours the numbers are, of a batch of m examples."""
@@ -203,6 +203,22 @@ class Convention:
     def flags(self) -> str:
         """The same for the command line."""
         return " ".join(f"--{name} {value}" for name, value in self.changed().items())
+
+
+def check_convention(convention: Any) -> None:
+    """Raise an error where this is no convention, with the one that a lone word means."""
+    if isinstance(convention, Convention):
+        return
+    names = [
+        field.name
+        for field in fields(Convention)
+        if isinstance(convention, str) and convention in get_args(field.type)
+    ]
+    example = f"{names[0]}={convention!r}" if names else "examples='columns'"
+    raise TypeError(
+        f"convention: expected a manual_bp.Convention, such as Convention({example}), "
+        f"got {shown(convention)}"
+    )
 
 
 def penalty_in(net: Network, params: Params, place: Place) -> Any:

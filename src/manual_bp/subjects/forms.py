@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual_bp.checks import Problems, kind, nearest
+from manual_bp.checks import Problems, kind, nearest, one_of, real, shown
 from manual_bp.network import Layer, Network
 from manual_bp.record import FIRST_LAYER, Backprop, Place, named_places
 
@@ -81,14 +81,18 @@ def _record(argument: str, net: Network, given: Backprop, problems: Problems) ->
             f"{argument}: {quantity}: expected {len(names)} arrays, {names[0]} … {names[-1]}, "
             f"None for those not given"
         )
-        if not hasattr(values, "__len__") or isinstance(values, (str, bytes, Mapping)):
-            problems.type(f"{expected}; got {kind(values)}")
+        try:
+            values = None if isinstance(values, (str, bytes, Mapping)) else tuple(values)
+        except Exception:  # whatever it may raise that cannot be gone through
+            values = None
+        if values is None:
+            problems.type(f"{expected}; got {kind(getattr(given, quantity))}")
         elif quantity == "a" and len(values) == net.depth:
             given = given._replace(a=(None, *values))  # from a¹ on, without the input
         elif len(values) != len(names):
             problems.value(f"{expected}; got {len(values)}")
         else:
-            given = given._replace(**{quantity: tuple(values)})
+            given = given._replace(**{quantity: values})
     return given
 
 
@@ -186,17 +190,11 @@ def _size(value: Any) -> tuple[int, ...] | None:
 
 
 def _update(argument: str, net: Network, given: Update, problems: Problems) -> Update:
-    eta = given.learning_rate
-    try:
-        fits = _size(eta) == () and not isinstance(eta, bool) and float(eta) > 0
-        fits = fits and np.isfinite(float(eta))
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        problems.value(f"{argument}: learning_rate: expected a number > 0, got {eta!r}")
-    if given.sign not in ("descent", "ascent"):
-        known = nearest(str(given.sign), ("descent", "ascent"))
-        problems.value(f"{argument}: sign: unknown {given.sign!r}; {known}")
+    eta = real(given.learning_rate)
+    if eta is None or not 0 < eta < np.inf:
+        got = shown(given.learning_rate)
+        problems.value(f"{argument}: learning_rate: expected a number > 0, got {got}")
+    one_of(f"{argument}: sign", given.sign, ("descent", "ascent"), problems)
     params = given.params
     if not isinstance(params, (tuple, list)) or isinstance(params, Layer):
         problems.type(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from manual_bp.calls import as_array
+from manual_bp.arrays import as_array
+from manual_bp.checks import theirs
 from manual_bp.network import Layer, Network
 from manual_bp.subjects.forms import Record, record_from
 from manual_bp.text import listed, superscript
@@ -39,7 +40,7 @@ def given_by(argument: str, source: Any, arguments: Sequence[Any], precision: st
         return Given("a record", record_from(argument, net, source))
     name = getattr(source, "__name__", "a function")
     before, copies = [[_copied(value) for value in handed] for _ in range(2)]
-    with jax.default_matmul_precision(precision or "highest"):
+    with jax.default_matmul_precision(precision or "highest"), theirs(argument):
         if source is numerical:
             return Given(name, *numerical_with_error(net, *copies))
         result = source(net, *copies)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manual_bp.calls import Call, examples, on_host, read_array
+from manual_bp.arrays import on_host, read_array
+from manual_bp.calls import Call, examples
 from manual_bp.checks import Problems
 from manual_bp.network import Network
 from manual_bp.record import Backprop, Place, named_places
@@ -152,7 +153,7 @@ def _read(
 
 def _arrays(argument: str, call: Call, record: Any, problems: Problems) -> dict[Place, Any]:
     """Every array that is given, by the place that it is given for, as it came."""
-    if isinstance(record, Update):
+    if is_update := isinstance(record, Update):
         W, b = zip(*record.params, strict=True)
         record = Backprop(dW=W, db=b)
     found = {}
@@ -160,7 +161,9 @@ def _arrays(argument: str, call: Call, record: Any, problems: Problems) -> dict[
         if (value := record.at(place)) is None:
             continue
         where = "cost" if place.quantity == "cost" else f"{place.quantity}, layer {place.layer}"
-        one = read_array(f"{argument}: {where}", value, problems)
+        if is_update:
+            where = f"params, layer {place.layer}, {place.quantity[1]}"
+        one = read_array(f"{argument}: {where}", value, problems, masked=True)
         if one is not None and one.array.dtype == bool:
             problems.type(f"{argument}: {where}: expected real numbers, got dtype bool")
         elif one is not None:

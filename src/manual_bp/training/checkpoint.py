@@ -21,7 +21,9 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as serialized
 
 from manual_bp.activations import Activation
-from manual_bp.checks import FLOATS, Problems, jax_dtype
+from manual_bp.calls import check_network, read_params
+from manual_bp.checks import FLOATS, Problems, jax_dtype, shown, whole_number
+from manual_bp.checks import path as check_path
 from manual_bp.costs import Cost
 from manual_bp.files.atomic import replacing
 from manual_bp.files.npz import DAMAGE
@@ -61,7 +63,7 @@ def save(
         settings: other words to keep, name to value.
 
     Raises:
-        TypeError: settings are no words.
+        ValueError, TypeError: naming every argument that does not fit.
         OSError: the file cannot be written.
 
     Source: the safetensors format, version 0.8 of its documentation.
@@ -77,9 +79,23 @@ def save(
         >>> net_again == net, bool((again[0].W == params[0].W).all()), history
         (True, True, None)
     """
-    settings = dict(settings or {})
-    if not all(isinstance(word, str) for item in settings.items() for word in item):
-        raise TypeError(f"settings: expected words, name to value, got {settings}; pass str(value)")
+    problems = Problems()
+    check_path("path", path, problems)
+    if not isinstance(history, History | None):
+        problems.type(f"history: expected that of fit, got {shown(history)}")
+    elif history is not None:
+        whole_number("history: epoch", history.epoch, 0, problems)
+        if not isinstance(history.stopped, str):
+            problems.type(f"history: stopped: expected words, got {shown(history.stopped)}")
+    settings = {} if settings is None else settings
+    if not isinstance(settings, Mapping) or not all(
+        isinstance(word, str) for item in settings.items() for word in item
+    ):
+        problems.type(
+            f"settings: expected words, name to value, got {shown(settings)}; pass str(value)"
+        )
+    problems.raise_all()
+    params = read_params(net, params)
     arrays: dict[str, Any] = {}
     for l, (W, b) in zip(net.layers, params, strict=True):
         arrays |= {f"W{l}": W, f"b{l}": b}  # what is None is not written
@@ -87,16 +103,17 @@ def save(
         "network": _described(net),
         "dtype": params[0][0].dtype.name,
         "biases": [b is not None for _, b in params],
-        "settings": settings,
+        "settings": dict(settings),
         "history": None,
     }
     if history is not None:
-        about["history"] = {"epoch": history.epoch, "stopped": history.stopped}
+        about["history"] = {"epoch": int(history.epoch), "stopped": history.stopped}
         arrays |= {name: getattr(history, name) for name in CURVES}
         arrays |= {f"state{place}": leaf for place, leaf in named(history.optimizer_state).items()}
     whole = {
-        name: _native(np.asarray(array)) for name, array in arrays.items() if array is not None
+        name: _native(name, array, problems) for name, array in arrays.items() if array is not None
     }
+    problems.raise_all()
     about["crc32"] = _checksum(about, whole)
     content = serialized(whole, {"manual_bp": json.dumps(about)})
     with replacing(path) as file:
@@ -123,6 +140,11 @@ def load(
 
     Example: see `save`.
     """
+    problems = Problems()
+    check_path("path", path, problems)
+    problems.raise_all()
+    if net is not None:
+        check_network(net)
     with _reading(path) as (about, arrays):
         net = _network(about["network"], net)
         params = _params(net, about, arrays)
@@ -178,9 +200,16 @@ def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(_NOT_OURS) from error
 
 
-def _native(array: np.ndarray) -> np.ndarray:
+def _native(name: str, array: Any, problems: Problems) -> Any:
     """The same numbers, row by row and in this machine's order of bytes."""
-    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    try:
+        array = np.asarray(array)
+        if array.dtype.newbyteorder("=") in _DTYPES.values():
+            return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    except Exception:  # whatever it may raise that is no array
+        pass
+    problems.type(f"history: {name}: expected an array of numbers, got {shown(array)}")
+    return None
 
 
 def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Scalar
 
 from manual_bp.backprop import cost, forward, mean_cost, update
+from manual_bp.checks import theirs
 from manual_bp.lean import descent_step
 from manual_bp.network import Network, Params
 
@@ -104,14 +105,15 @@ def _step(
     if optimizer is None:
         assert learning_rate is not None  # fit has seen to it
         return (update(params, gradients, learning_rate), state), (C, a)
-    updates, state = optax.with_extra_args_support(optimizer).update(
-        gradients,
-        state,
-        params,
-        value=C,  # line searches and the like ask for these three
-        grad=gradients,
-        value_fn=lambda params: cost(net, params, x, y),
-    )
+    with theirs("optimizer"):
+        updates, state = optax.with_extra_args_support(optimizer).update(
+            gradients,
+            state,
+            params,
+            value=C,  # line searches and the like ask for these three
+            grad=gradients,
+            value_fn=lambda params: cost(net, params, x, y),
+        )
     return (optax.apply_updates(params, updates), state), (C, a)
 
 

@@ -1,7 +1,6 @@
 """fit: gradient descent, epoch by epoch."""
 
 import math
-import numbers
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,9 +13,11 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from manual_bp.calls import in_64_bits, read_call
-from manual_bp.checks import Problems, random_key, whole_number
+from manual_bp.arrays import cast, in_64_bits
+from manual_bp.calls import read_call
+from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
 from manual_bp.network import Layer, Network, Params
+from manual_bp.surroundings import standard_promotion
 from manual_bp.training.epoch import (
     Batches,
     copy,
@@ -28,6 +29,9 @@ from manual_bp.training.epoch import (
 )
 from manual_bp.training.history import CURVES, History, SavedState, is_key, named
 from manual_bp.verdicts import compare
+
+MAX_EPOCHS = 2**31
+"""The order of each is drawn from its number, one of 32 bits, and two such add up to no more."""
 
 Trained = tuple[tuple[Layer, ...], History]
 
@@ -100,13 +104,18 @@ def fit(
         learning_rate=learning_rate, optimizer=optimizer, validation=validation,
         verify_every=verify_every, start_epoch=start_epoch, optimizer_state=optimizer_state,
     )  # fmt: skip
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch: expected a function, got {shown(on_epoch)}")
     for trained, history in plan.run():
         if history.stopped:
             warnings.warn(history.stopped, RuntimeWarning, stacklevel=2)
-        elif on_epoch is not None and on_epoch(trained, history) is False:
-            done = f"{history.epoch} of {start_epoch + epochs} epochs"
-            history = history._replace(stopped=f"stopped by on_epoch after {done}")
-            break
+        elif on_epoch is not None:
+            with theirs("on_epoch"):
+                goes_on = on_epoch(trained, history) is not False
+            if not goes_on:
+                done = f"{history.epoch} of {start_epoch + epochs} epochs"
+                history = history._replace(stopped=f"stopped by on_epoch after {done}")
+                break
     return trained, history
 
 
@@ -170,9 +179,9 @@ class Plan:
             expected = f"expected a batch of rows, (m, {self.net.sizes[0]})"
             problems.value(f"x: {expected}, got {self.x.shape}")
         self._check_validation(problems)
-        whole_number("epochs", self.epochs, 1, problems)
+        whole_number("epochs", self.epochs, 1, problems, most=MAX_EPOCHS)
         whole_number("batch_size", self.batch_size, 1, problems)
-        whole_number("start_epoch", self.start_epoch, 0, problems)
+        whole_number("start_epoch", self.start_epoch, 0, problems, most=MAX_EPOCHS)
         if self.verify_every is not None:
             whole_number("verify_every", self.verify_every, 1, problems)
         if (self.learning_rate is None) == (self.optimizer is None):
@@ -180,10 +189,13 @@ class Plan:
             problems.value(f"learning_rate, optimizer: expected exactly one of them, got {got}")
         if self.learning_rate is not None:
             _check_learning_rate(self.learning_rate, self.params[0][0].dtype, problems)
-        if not isinstance(self.optimizer, optax.GradientTransformation | None):
+        parts = self.optimizer if isinstance(self.optimizer, tuple) else ()
+        if not isinstance(self.optimizer, optax.GradientTransformation | None) or not all(
+            map(callable, parts)
+        ):
             problems.type(
                 f"optimizer: expected an optax.GradientTransformation such as optax.adam(1e-3), "
-                f"got {self.optimizer!r}"
+                f"got {shown(self.optimizer)}"
             )
         elif self.optimizer is None and not isinstance(self.optimizer_state, SavedState | None):
             problems.value(
@@ -196,7 +208,7 @@ class Plan:
         if self.validation is None:
             return
         if not isinstance(self.validation, (tuple, list)) or len(self.validation) != 2:
-            problems.type("validation: expected a pair (x, y)")
+            problems.type(f"validation: expected a pair (x, y), got {shown(self.validation)}")
             return
         try:
             call = read_call(self.net, self.params, *self.validation).in_one_dtype()
@@ -220,7 +232,7 @@ class Plan:
 def _in_64_bits(dtype: Any, epochs: Iterator[Trained]) -> Iterator[Trained]:
     """Each epoch with 64-bit types where it needs them, and what the caller does between as is."""
     while True:
-        with in_64_bits(dtype) as handed_back:
+        with in_64_bits(dtype) as handed_back, standard_promotion():
             if (done := next(epochs, None)) is None:
                 return
             params, history = done
@@ -229,28 +241,29 @@ def _in_64_bits(dtype: Any, epochs: Iterator[Trained]) -> Iterator[Trained]:
 
 
 def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:
-    number = isinstance(eta, (numbers.Real, np.ndarray, jax.Array)) and not isinstance(eta, bool)
-    if not number or np.ndim(eta) or not jnp.issubdtype(jnp.result_type(eta), np.number):
-        problems.type(f"learning_rate: expected a positive number, got {eta!r}")
-    elif not 0 < eta < math.inf:
-        problems.value(f"learning_rate: expected a finite number > 0, got {eta}")
-    elif not 0 < np.asarray(eta, dtype) < math.inf:
-        problems.value(f"learning_rate: {eta} is outside the range of {dtype}")
+    number = real(eta)
+    if number is None:
+        problems.type(f"learning_rate: expected a positive number, got {shown(eta)}")
+    elif not 0 < number < math.inf:
+        problems.value(f"learning_rate: expected a finite number > 0, got {shown(eta)}")
+    elif not 0 < cast(np.asarray(number), dtype) < math.inf:
+        problems.value(f"learning_rate: {shown(eta)} is outside the range of {dtype}")
 
 
 def taken_up(
     optimizer: optax.GradientTransformation | None, params: Params, state: Any = None
 ) -> Any:
     """The optimiser's state to go on from: a fresh one, or this one, which must be its own."""
-    fresh = optimizer and optimizer.init(params)
+    with theirs("optimizer"):
+        fresh = optimizer and optimizer.init(params)
     if state is None:
         return fresh
-    expected, got = named(fresh), named(state)
+    expected, got = _arrays(fresh), _arrays(state)
     if len(expected) == len(got) and all(name.isdecimal() for name in got):
         # A file of 0.1.0, which tells their order alone.
         got = dict(zip(expected, (got[i] for i in sorted(got, key=int)), strict=True))
     wrong = [
-        f"{name}: expected {_kind(expected.get(name))}, got {_kind(got.get(name))}"
+        f"{name or 'the whole'}: expected {_kind(expected.get(name))}, got {_kind(got.get(name))}"
         for name in sorted({*expected, *got})
         if _kind(expected.get(name)) != _kind(got.get(name))
     ]
@@ -268,8 +281,23 @@ def taken_up(
     return jax.tree.unflatten(structure, arrays)
 
 
+def _arrays(state: Any) -> dict[str, Any]:
+    try:
+        return named(state)
+    except Exception as error:  # whatever it may raise that is no tree of JAX's
+        raise TypeError(
+            f"optimizer_state: expected that of a history, got {shown(state)}"
+        ) from error
+
+
 def _kind(array: Any) -> str:
-    return "none" if array is None else f"{jnp.result_type(array)} of shape {jnp.shape(array)}"
+    if array is None:
+        return "none"
+    if isinstance(array, (np.ndarray, np.generic, jax.Array)) and not isinstance(
+        array, jax.core.Tracer
+    ):
+        return f"{array.dtype} of shape {array.shape}"
+    return f"a {kind(array)}"
 
 
 class _Done(NamedTuple):
@@ -288,7 +316,7 @@ def _train(
     classes = _are_classes(net, y) and (validation is None or _are_classes(net, validation[1]))
     dtype, eta = params[0][0].dtype, None
     if plan.learning_rate is not None:
-        eta = jnp.asarray(plan.learning_rate, dtype)
+        eta = jnp.asarray(real(plan.learning_rate), dtype)
     measured = ["cost", "seconds", *["accuracy"] * classes]
     if validation is not None:
         measured += ["validation_cost", *["validation_accuracy"] * classes]

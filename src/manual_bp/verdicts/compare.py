@@ -4,15 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+
 from manual_bp.backprop import backprop
 from manual_bp.calls import Call, read_call
-from manual_bp.checks import Problems, whole_number
+from manual_bp.checks import Problems, nearest, shown, whole_number
 from manual_bp.network import Network, Params
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Scales
 from manual_bp.subjects.forms import Source
 from manual_bp.subjects.run import given_by
 from manual_bp.subjects.subject import Shown, Subject, read_subject
+from manual_bp.surroundings import judging
 from manual_bp.text import listed, printable
 from manual_bp.verdicts import report
 from manual_bp.verdicts.judge import Judged, judge, reach_of
@@ -29,6 +32,10 @@ from manual_bp.verdicts.rows import (
 )
 from manual_bp.witnesses.autodiff import autodiff
 
+PRECISIONS = ("default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
+"""Those of `jax.default_matmul_precision` that everybody knows."""
+MOST_DECIMALS = 300
+"""Beyond them half a digit is no number of float64."""
 A_FEW = 100
 """So many bounds off at most, a σ that rounds more than is assumed is as likely as a mistake."""
 
@@ -113,6 +120,7 @@ class Agreement:
         return report.html(self.title, self.rows, self.notes)
 
 
+@judging()
 def compare(
     net: Network,
     params: Params,
@@ -155,7 +163,7 @@ def compare(
         >>> agreement.ok
         True
     """
-    check_decimals(decimals)
+    check_settings(precision, decimals)
     call = read_call(net, params, x, y)
     sides = []
     for argument, source in (("subject", subject), ("witness", witness)):
@@ -169,11 +177,18 @@ def compare(
     return agreement_of(call, mine, theirs, judge(call, mine), whole=witness is not autodiff)
 
 
-def check_decimals(decimals: Any) -> None:
-    """Raise an error where this is no number of digits."""
+def check_settings(precision: Any, decimals: Any) -> None:
+    """Raise an error where these are no precision of JAX's, or no number of digits."""
     problems = Problems()
+    try:
+        with jax.default_matmul_precision(precision):
+            pass
+    except Exception:  # whatever it may raise
+        problems.value(
+            f"precision: unknown {shown(precision)}; {nearest(shown(precision), PRECISIONS)}"
+        )
     if decimals is not None:
-        whole_number("decimals", decimals, 0, problems)
+        whole_number("decimals", decimals, 0, problems, most=MOST_DECIMALS)
     problems.raise_all()
 
 
