@@ -25,7 +25,8 @@ import numpy as np
 import manual_bp as mbp
 from damage import attack
 from kill_matrix import HIDDEN, OUTPUTS, Case, Random, numbers, small_case
-from manual_bp.calls import as_array, read_call
+from manual_bp.arrays import as_array
+from manual_bp.calls import read_call
 from manual_bp.cli.main import new_app, run_app
 from manual_bp.subjects.run import Given
 from manual_bp.subjects.subject import read_subject
