@@ -62,6 +62,7 @@ SETTINGS = {
     "strict promotion of dtypes": [lambda: jax.numpy_dtype_promotion("strict")],
     "debug_nans": [lambda: jax.debug_nans(True)],
     "debug_infs": [lambda: jax.debug_infs(True)],
+    "NumPy raises": [lambda: np.errstate(all="raise")],
     "64 bits": [lambda: jax.enable_x64(True)],
     "32 bits": [lambda: jax.enable_x64(False)],
 }

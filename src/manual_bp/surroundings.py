@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @contextmanager
@@ -18,8 +19,13 @@ def standard_promotion() -> Iterator[None]:
 
 @contextmanager
 def judging() -> Iterator[None]:
-    """So too, and no error for NaN and Inf, which a judge meets, and makes, on purpose."""
-    with standard_promotion(), jax.debug_nans(False), jax.debug_infs(False):
+    """So too, and not a word about NaN and Inf, which a judge meets, and makes, on purpose."""
+    with (
+        standard_promotion(),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+        np.errstate(all="ignore"),
+    ):
         yield
 
 
