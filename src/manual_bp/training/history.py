@@ -1,14 +1,18 @@
 """What `fit` measured, an entry an epoch."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from manual_bp.plot.curves import training
 from manual_bp.text import html_table, printable, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CURVES = ("cost", "accuracy", "validation_cost", "validation_accuracy", "seconds")
 _SHOWN = 10  # the most lines of epochs; of more, the first and the last
@@ -79,6 +83,40 @@ class History(NamedTuple):
                 second = np.full(len(later.cost), np.nan) if second is None else second
                 joined[name] = np.concatenate([first, second])
         return later._replace(**joined)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Cost and accuracy over the epochs: dashed while training, whole lines of the validation.
+
+        Cost is on the left, on a log scale where it falls to a tenth or less. Accuracy is on the
+        right, in Axes of its own, the last of `ax.figure.axes`.
+
+        Args:
+            ax: the Axes to draw into; a new figure's by default.
+
+        Returns:
+            The Axes of the cost.
+
+        Raises:
+            ValueError: there is no epoch.
+            TypeError: `ax` is no Axes.
+            ModuleNotFoundError: matplotlib is not installed: pip install 'manual_bp[report]'.
+
+        Example:
+            >>> half = np.array([0.5, 0.25])
+            >>> ax = History(half, 1 - half, None, None, half, 2).plot()
+            >>> [line.get_label() for axes in ax.figure.axes for line in axes.lines]
+            ['cost while training', 'accuracy while training']
+            >>> ax.figure.savefig("history.png")
+        """
+        return training(
+            self.epoch,
+            {"cost while training": self.cost, "cost of validation": self.validation_cost},
+            {
+                "accuracy while training": self.accuracy,
+                "accuracy of validation": self.validation_accuracy,
+            },
+            ax,
+        )
 
     def __repr__(self) -> str:
         epochs = f"{self.epoch} epoch" + "s" * (self.epoch != 1)
