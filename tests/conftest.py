@@ -13,6 +13,7 @@ atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ["MPLBACKEND"] = "agg"  # which opens no window
 os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it once; its own default is another
 
 import jax  # noqa: E402 (it reads these)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +15,13 @@ import numpy as np
 import optax
 
 import manual_bp as mbp
+from manual_bp import plot
 from manual_bp.cli import terminal
 from manual_bp.cli.options import DeviceOptions, NetworkOptions, Positive, RunOptions
 from manual_bp.files.atomic import replacing
 from manual_bp.files.data import split
+from manual_bp.plot.canvas import need_matplotlib
+from manual_bp.plot.regions import classes_of
 from manual_bp.training.checkpoint import load_settings
 
 HIDDEN = 128
@@ -83,15 +85,16 @@ def train(
         verify_every: hold every N-th step of an epoch, from its first, against autodiff
         save: keep parameters, history and settings in this file, epoch by epoch
         load: go on from this file of --save
-        picture: draw cost and accuracy of each epoch to this file
+        picture: draw to this file: cost and accuracy of each epoch, and what was trained, with the
+            δ of the first batch
         quiet: print the closing line alone
     """
     network, run = network or TrainedNetwork(), run or TrainingRun()
     device = device or DeviceOptions()
     terminal.check_target("--save", save)
     terminal.check_target("--picture", picture)
-    if picture and find_spec("matplotlib") is None:
-        raise ModuleNotFoundError("--picture needs matplotlib: pip install 'manual_bp[report]'")
+    if picture:
+        check_picture(picture)
     with device.in_force(run.dtype):
         data = split(run.read(), seed=run.seed)
         net = network.network_for(data, HIDDEN)
@@ -125,7 +128,8 @@ def train(
         file.keep(params, history)
         seconds, kept = time.monotonic() - started, f"; saved to {save}" if save else ""
         if picture and history.epoch:
-            draw(picture, f"{net}, {data.name}", file.whole(history))
+            first = x[: run.batch], y[: run.batch]
+            draw(picture, f"{net}, {data.name}", file.whole(history), net, params, *first)
             kept += f"; drawn in {picture}"
     if interrupted or history.stopped:
         why = f"interrupted after {history.epoch} of {epochs} epochs"
@@ -255,29 +259,34 @@ def held_out(history: mbp.History) -> str:
     return f"{cost}, accuracy {history.validation_accuracy[-1]:.2%}"
 
 
-def draw(path: Path, title: str, history: mbp.History) -> None:
-    """Cost and accuracy per epoch, in colours and strokes that everyone can tell apart."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+def check_picture(path: Path) -> None:
+    """Raise before the work where matplotlib is missing, or knows no pictures of this kind."""
+    need_matplotlib("--picture")
+    from matplotlib.backend_bases import FigureCanvasBase
 
-    panels = [("cost C", history.cost, history.validation_cost)]
-    if history.accuracy is not None:
-        panels.append(("accuracy", history.accuracy, history.validation_accuracy))
-    figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    epochs = 1 + np.arange(len(history.cost))
-    for ax, (name, training, validation) in zip(axes[0], panels, strict=True):
-        ax.plot(epochs, training, color="#0072B2", linestyle="--", marker="o", ms=3)
-        ax.plot(epochs, validation, color="#D55E00", marker="s", ms=3)
-        ax.legend(["while training", "held out"])
-        ax.set_xlabel("epoch")
-        ax.set_ylabel(name)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(alpha=0.3)
-    if np.nanmin(history.cost, initial=1) > 0:
-        axes[0, 0].set_yscale("log")
-    if len(panels) == 2:
-        axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.suptitle(title)
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in kinds:
+        raise ValueError(
+            f"--picture: expected a name that ends in .{', .'.join(sorted(kinds))}, got {path}"
+        )
+
+
+def draw(
+    path: Path, title: str, history: mbp.History, net: mbp.Network, params: Any, x: Any, y: Any
+) -> None:
+    """The run, and the network that came of it, with a step on these examples."""
+    from matplotlib.figure import Figure
+
+    with_regions = net.sizes[0] == 2 and classes_of(net, np.asarray(y, np.float64)) is not None
+    layout: Any = [["run", "errors"], ["network", "regions" if with_regions else "network"]]
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    ax = figure.subplot_mosaic(layout)
+    step = mbp.backprop(net, params, x, y)
+    history.plot(ax["run"])
+    plot.deltas(step, ax["errors"])
+    plot.network(net, params, step, ax["network"])
+    if with_regions:
+        plot.boundary(net, params, x, y, ax["regions"])
+    figure.suptitle(title, parse_math=False)
     with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
+        figure.savefig(file, format=path.suffix[1:] or "png", dpi=100)

@@ -71,7 +71,7 @@ def two_colours(ax: "Axes") -> tuple[str, str]:
     return (SKY, ORANGE) if dark else (BLUE, VERMILLION)
 
 
-def legend_above(ax: "Axes", handles: Any, columns: int) -> None:
+def legend_above(ax: "Axes", handles: Any, columns: int = 2, title: str = "") -> None:
     """A legend over the picture, where it hides nothing."""
     ax.legend(
         handles=handles,
@@ -80,4 +80,6 @@ def legend_above(ax: "Axes", handles: Any, columns: int) -> None:
         ncols=columns,
         frameon=False,
         fontsize="small",
+        title=title or None,
+        title_fontsize="small",
     )

@@ -11,7 +11,7 @@ from manual_bp.text import digits
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MARKED = 50  # the most epochs of which each has a marker
+_MARKED = 30  # the most epochs of which each has a marker
 _LOG_FROM = 10  # the ratio of the largest to the smallest cost from which its axis is logarithmic
 
 
@@ -31,7 +31,7 @@ def training(
     first, second = two_colours(ax)
     handles = _drawn(ax, epochs, costs, color=first, marker="o")
     ax.set(xlabel="epoch", ylabel="cost $C$")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(alpha=0.3)
     known = np.concatenate([line.get_ydata() for line in handles])
     known = known[np.isfinite(known)]
@@ -39,11 +39,11 @@ def training(
         ax.set_yscale("log")
     if any(curve is not None for curve in accuracies.values()):
         right = ax.twinx()
-        handles += _drawn(right, epochs, accuracies, color=second, marker="s")
+        handles += _drawn(right, epochs, accuracies, color=second, marker="s", mfc="none")
         right.set_ylabel("accuracy (%)")
         right.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
         right.grid(False)
-    legend_above(ax, handles, columns=2)
+    legend_above(ax, handles)
     return ax
 
 
@@ -56,7 +56,7 @@ def _drawn(ax: "Axes", epochs: np.ndarray, curves: dict[str, Any], **look: Any) 
             alone = there[1:-1] & ~there[:-2] & ~there[2:]
             marked = alone | (len(curve) <= _MARKED)
             lines += ax.plot(
-                epochs, curve, dashes, label=name, ms=4, markevery=np.flatnonzero(marked), **look
+                epochs, curve, dashes, label=name, ms=5, markevery=np.flatnonzero(marked), **look
             )
     return lines
 
@@ -105,12 +105,11 @@ def deltas(step: Any, ax: "Axes | None" = None) -> "Axes":
     bottom, top = decades(drawn[drawn > 0]) if (drawn > 0).any() else (0.1, 10.0)
     ax.set(xlim=(0.5, L + 0.5), yscale="log", ylim=(bottom, top))
     ax.set(xlabel="layer $l$", ylabel=r"size of $\delta^l = \partial C/\partial z^l$")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(axis="y", alpha=0.3)
 
-    line = ax.plot(
-        layers, np.where(typical > 0, typical, np.nan), "o-", color=first, label=_rms(typical)
-    )
+    points = np.where(typical > 0, typical, np.nan)
+    line = ax.plot(layers, points, "o-", color=first, label=_rms(typical), clip_on=False)
     bars = ax.vlines(
         layers, np.maximum(low, bottom), np.maximum(high, bottom), color=first, lw=9, alpha=0.35,
         label="10th to 90th percentile",
@@ -128,7 +127,10 @@ def deltas(step: Any, ax: "Axes | None" = None) -> "Axes":
                 layers[where], np.full(where.sum(), height), ls="", ms=9, color=second, label=name,
                 transform=ax.get_xaxis_transform(), clip_on=False, zorder=3, **look,
             )  # fmt: skip
-    legend_above(ax, [*line, bars, *marks], columns=2)
+    if not (drawn > 0).any():
+        ax.set_yticks([])
+        ax.set_yticks([], minor=True)
+    legend_above(ax, [*line, bars, *marks] if (drawn > 0).any() else marks)
     return ax
 
 

@@ -66,18 +66,21 @@ def network(
         np.column_stack([np.full(len(i), l), (len(i) - 1) / 2 - np.arange(len(i))])
         for l, i in enumerate(neurons)
     ]
-    rows = max(max(map(len, neurons)), net.depth + 1, 3)
+    rows = max(max(map(len, neurons)), net.depth + 1, 5)
     ax.set(xlim=(-0.6, net.depth + 0.6), ylim=(-rows / 2, rows / 2), yticks=[])
     ax.spines[:].set_visible(False)
     ax.grid(False)
-    handles = _weights(ax, params, neurons, places)
+    handles, notes = _weights(ax, params, neurons, places)
     _discs(ax, np.concatenate(places), _DISC, facecolor=ground(ax), edgecolor=ink(ax))
     for quantity, (over, values) in measured.items():
         shown = {l: values[l][neurons[l]] for l in values}
         where = np.concatenate([places[l] for l in shown])
-        handles += _sizes_of(ax, quantity, over, where, np.concatenate([*shown.values()]))
+        sizes_there = np.concatenate([*shown.values()])
+        handles += _sizes_of(ax, quantity, over, where, sizes_there)
+        if quantity == "delta" and (sizes_there == 0).any():
+            notes += r"; no ring: $\delta^l = 0$"
     _name_layers(ax, net, neurons)
-    legend_above(ax, handles, columns=4)
+    legend_above(ax, handles, title=notes)
     return ax
 
 
@@ -107,13 +110,15 @@ def _measured(net: Network, step: Any) -> dict[str, tuple[str, dict[int, np.ndar
                     f"step: {quantity}, layer {l}: expected shape {(m, n)}, got {values.shape}"
                 )
         symbol = r"\delta^l" if quantity == "delta" else "a^l"
-        over = f"$|{symbol}|$" if m == 1 else f"rms of ${symbol}$ over {m:,} examples"
+        over = f"$|{symbol}|$" if m == 1 else f"rms of ${symbol}$, $m$ = {m:,}"
         found[quantity] = over, {l: rms(values, 0) for l, values in by_layer.items()}
     problems.raise_all()
     return found
 
 
-def _weights(ax: "Axes", params: Params, neurons: list[Any], places: list[Any]) -> list[Any]:
+def _weights(
+    ax: "Axes", params: Params, neurons: list[Any], places: list[Any]
+) -> tuple[list[Any], str]:
     """Draw the weights between these neurons; give what the legend says of them."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
@@ -129,7 +134,7 @@ def _weights(ax: "Axes", params: Params, neurons: list[Any], places: list[Any]) 
     weights, lines = np.concatenate([w.ravel() for w in W]), np.concatenate(ends)
     largest = np.abs(weights).max()
     if largest == 0:
-        return [Line2D([], [], ls="", label="every weight drawn is 0")]
+        return [], "every weight drawn is 0"
     order = np.argsort(np.abs(weights))  # the large ones on top
     weights, lines = weights[order], lines[order]
     handles = []
@@ -146,8 +151,7 @@ def _weights(ax: "Axes", params: Params, neurons: list[Any], places: list[Any]) 
             colors=color, linestyles=[dashes], label=name, zorder=1,
         )  # fmt: skip
         ax.add_collection(drawn)
-    handles.append(Line2D([], [], ls="", label=f"widest: $|w|$ = {digits(largest, 3)}"))
-    return handles
+    return handles, f"widest line: $|w|$ = {digits(largest, 3)}"
 
 
 def _sizes_of(
@@ -161,7 +165,6 @@ def _sizes_of(
         shown = finite & (values > 0)
         low, high = decades(values[shown]) if shown.any() else (0.1, 1.0)
         look: dict[str, Any] = {"norm": LogNorm(low, high), "cmap": "viridis", "zorder": 1.5}
-        over += "; no ring: 0" if (values == 0).any() else ""
     else:
         shown = finite
         largest = values[shown].max(initial=0) or 1.0

@@ -7,7 +7,7 @@ import numpy as np
 from manual_bp.calls import read_call
 from manual_bp.lean import predict
 from manual_bp.network import Network, Params
-from manual_bp.plot.canvas import CLASSES, MARKERS, axes, ink
+from manual_bp.plot.canvas import CLASSES, MARKERS, axes, ink, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,13 @@ def boundary(net: Network, params: Params, x: Any, y: Any, ax: "Axes | None" = N
         )
     call = read_call(net, params, x, y)
     x, y = (np.atleast_2d(np.asarray(array, np.float64)) for array in call[2:])
-    names, classes, middle = _classes(net, y)
+    if (found := classes_of(net, y)) is None:
+        expected = "0 or 1 (or -1 and 1)" if y.shape[1] == 1 else "one-hot rows"
+        raise ValueError(
+            f"y: expected classes, {expected}, got other numbers from {y.min():g} to {y.max():g}; "
+            f"only classes have regions"
+        )
+    names, classes, middle = found
     across, up = (_around(column) for column in x.T)
     outputs = np.stack(
         [predict(net, call.params, np.column_stack([across, np.full(_CELLS, h)])) for h in up]
@@ -72,17 +78,20 @@ def boundary(net: Network, params: Params, x: Any, y: Any, ax: "Axes | None" = N
     for k in np.unique(classes):
         of_class = x[classes == k]
         ax.scatter(
-            of_class[:, 0], of_class[:, 1], s=28, color=colours[k], edgecolor="black",
+            of_class[:, 0], of_class[:, 1], s=28, color=colours[k], edgecolor=ink(ax),
             marker=MARKERS[k % len(MARKERS)], linewidth=0.6, label=f"class {names[k]}", zorder=3,
         )  # fmt: skip
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
     ax.grid(False)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
+    legend_above(ax, ax.get_legend_handles_labels()[0], columns=5)
     return ax
 
 
-def _classes(net: Network, y: np.ndarray) -> tuple[list[str], np.ndarray, float]:
-    """The names of the classes, that of each example, and what divides those of one output."""
+def classes_of(net: Network, y: np.ndarray) -> tuple[list[str], np.ndarray, float] | None:
+    """The names of the classes, that of each example, and what divides those of one output.
+
+    None where rows of targets are no classes.
+    """
     n, known = y.shape[1], set(np.unique(y))
     if n == 1 and (known <= {0.0, 1.0} or known <= {-1.0, 1.0}):
         signed = -1.0 in known or net.cost.family == "hinge"
@@ -90,15 +99,11 @@ def _classes(net: Network, y: np.ndarray) -> tuple[list[str], np.ndarray, float]
     one_each = ((y == 1).sum(axis=1) == 1).all() and (known <= {0.0, 1.0} or known <= {-1.0, 1.0})
     if n > 1 and (one_each or net.cost.family == "cross_entropy"):
         return [str(k) for k in range(n)], y.argmax(axis=1), 0.0
-    expected = "0 or 1 (or -1 and 1)" if n == 1 else "one-hot rows"
-    raise ValueError(
-        f"y: expected classes, {expected}, got other numbers from {y.min():g} to {y.max():g}; "
-        f"where there are no classes there are no regions of them"
-    )
+    return None
 
 
 def _around(column: np.ndarray) -> np.ndarray:
     """The cells' middles along one side: the examples' range and a tenth of it on either side."""
     low, high = column.min(), column.max()
-    margin = 0.1 * (high - low) or 1.0
+    margin = 0.1 * (high - low) or max(1.0, 0.1 * abs(low))
     return np.linspace(low - margin, high + margin, _CELLS)
