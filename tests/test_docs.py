@@ -6,6 +6,7 @@ import pathlib
 import pkgutil
 import re
 
+import matplotlib.pyplot as plt
 import mypy.api
 import pytest
 
@@ -74,11 +75,23 @@ def test_the_bridges_page(title, library, capsys):
     assert capsys.readouterr().out.startswith("Right: 4 of 4 quantities agree.")
 
 
+def test_the_pictures_page(monkeypatch, tmp_path):
+    """Its code makes the picture that it shows, which is small enough for a repository."""
+    page, there = (ROOT / "docs" / f"pictures.{kind}" for kind in ("md", "png"))
+    code = re.search(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/pictures.md", "exec"), {"__name__": "pictures"})
+    made = (tmp_path / "pictures.png").read_bytes()
+    assert made[:24] == there.read_bytes()[:24]  # PNG, and the same width and height
+    assert len(there.read_bytes()) < 100_000
+    plt.close("all")
+
+
 @pytest.mark.sweep  # mypy reads all of JAX, which takes it half a minute
 def test_a_users_file_type_checks(tmp_path):
     """The code that each page shows, as one file of a user's, with mypy's own defaults."""
     files = []
-    for page in ("README.md", "docs/checking.md"):
+    for page in ("README.md", "docs/checking.md", "docs/pictures.md"):
         blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
         files.append(tmp_path / f"{pathlib.Path(page).stem.lower()}.py")
         files[-1].write_text("\n\n".join(blocks))

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import manual_bp as mbp
 from helpers import plain_ctrl_c
@@ -249,6 +250,52 @@ def test_an_error_with_ctrl_c_behind_it_is_an_interrupt(folder, monkeypatch):
     assert not list(folder.glob("half*"))
 
 
+# ── Pictures ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that were written, to look at."""
+    written, save = [], Figure.savefig
+
+    def kept(figure, *args, **kwargs):
+        written.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return written
+
+
+def test_a_picture_shows_the_whole_run(folder, figures):
+    again = ("--load", "a.safetensors", "--save", "drawn.safetensors", "--epochs", 5, "--quiet")
+    code, out, err = train(folder, *again, "--picture", "run.svg")
+    assert (code, err) == (0, "")
+    assert "drawn in run.svg" in out
+    assert "<svg" in (folder / "run.svg").read_text()
+    _, _, history = mbp.load(folder / "drawn.safetensors")
+    [figure] = figures
+    drawn = {line.get_label(): line.get_ydata() for ax in figure.axes for line in ax.lines}
+    np.testing.assert_array_equal(drawn["cost while training"], history.cost)
+    np.testing.assert_array_equal(drawn["accuracy of validation"], history.validation_accuracy)
+    assert len(history.cost) == 5
+    assert "layer $l$" in {ax.get_xlabel() for ax in figure.axes}
+    assert "$x_1$" not in {ax.get_xlabel() for ax in figure.axes}
+
+
+@pytest.mark.parametrize("classes", [True, False], ids=["classes", "numbers"])
+def test_two_inputs_have_regions_where_there_are_classes(folder, figures, classes):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2)).astype(np.float32)
+    y = np.eye(2)[np.arange(40) % 2] if classes else x[:, :1]
+    np.savez(folder / "a $x^$ plane.npz", x=x, y=y.astype(np.float32))  # no formula in the title
+    head = () if classes else ("--output", "identity", "--cost", "quadratic")
+    data = ("--data", "a $x^$ plane.npz", "--sizes", f"2-3-{y.shape[1]}")
+    code, _, err = train(folder, *data, *head, "--epochs", 1, "--quiet", "--picture", "p.PNG")
+    assert (code, err) == (0, "")
+    [figure] = figures
+    assert ("$x_1$" in {ax.get_xlabel() for ax in figure.axes}) == classes
+
+
 # ── Other ends ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -281,6 +328,8 @@ def test_a_disagreement_ends_with_1(folder, monkeypatch):
         (["--epoch", "3"], "Did you mean --epochs?"),
         (["--epochs", "0"], "expected a whole number from 1"),
         (["--optimizer", "adm"], 'Invalid value "adm" for --optimizer'),
+        (["--picture", "a.txt"], "--picture: expected a name that ends in .avif"),
+        (["--picture", "nowhere/a.png"], "--picture: expected a folder to write to"),
         (["--save", "nowhere/a.npz"], "--save: expected a folder to write to"),
         (["--load", "none.npz"], "none.npz: no such file"),
         (["--load", "data.npz"], "data.npz: expected a whole file of"),

@@ -66,8 +66,8 @@ def test_points_are_the_rms_and_bars_the_percentiles():
     np.testing.assert_array_equal(bars[:, 0, 0], [1, 2, 3])
     low, high = ax.get_ylim()
     assert low <= bars[:, :, 1].min() < bars[:, :, 1].max() <= high
-    assert f"{rms[0] / rms[2]:.2g} times" in legend(ax)[0]
-    assert (ax.get_yscale(), len(legend(ax))) == ("log", 3)  # two, and a title of nothing
+    assert f"{rms[0] / rms[2]:.2g} times" in legend(ax)[-1]
+    assert (ax.get_yscale(), len(legend(ax))) == ("log", 3)  # two, and the title
 
 
 def test_zeros_and_nan_are_marked_and_said():

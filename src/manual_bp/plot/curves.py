@@ -109,7 +109,7 @@ def deltas(step: Any, ax: "Axes | None" = None) -> "Axes":
     ax.grid(axis="y", alpha=0.3)
 
     points = np.where(typical > 0, typical, np.nan)
-    line = ax.plot(layers, points, "o-", color=first, label=_rms(typical), clip_on=False)
+    line = ax.plot(layers, points, "o-", color=first, label="rms", clip_on=False)
     bars = ax.vlines(
         layers, np.maximum(low, bottom), np.maximum(high, bottom), color=first, lw=9, alpha=0.35,
         label="10th to 90th percentile",
@@ -130,13 +130,14 @@ def deltas(step: Any, ax: "Axes | None" = None) -> "Axes":
     if not (drawn > 0).any():
         ax.set_yticks([])
         ax.set_yticks([], minor=True)
-    legend_above(ax, [*line, bars, *marks] if (drawn > 0).any() else marks)
+    shown = [*line, bars] if (drawn > 0).any() else []
+    legend_above(ax, [*shown, *marks], title=_vanishing(typical))
     return ax
 
 
-def _rms(typical: np.ndarray) -> str:
-    """What the line is, and how much of δ is left when it comes to the first layer."""
-    L, ends = len(typical), typical[[0, -1]]
-    if L == 1 or not (np.isfinite(ends) & (ends > 0)).all():
-        return "rms"
-    return rf"rms: $\delta^1$ is {digits(ends[0] / ends[1], 2)} times $\delta^{{{L}}}$"
+def _vanishing(typical: np.ndarray) -> str:
+    """How much of δ is left, or has grown, on its way from the output to the first layer."""
+    L, first, last = len(typical), float(typical[0]), float(typical[-1])
+    if L == 1 or not (first > 0 and last > 0):
+        return ""
+    return rf"$\delta^1$ is {digits(first / last, 2)} times $\delta^{{{L}}}$"
