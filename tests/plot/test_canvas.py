@@ -49,6 +49,7 @@ def test_nothing_written_overlaps_or_is_cut_off(draw):
     ax = draw(None)
     ax.figure.canvas.draw()
     whole = ax.figure.bbox.padded(1)
+    assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent().padded(-1))
     labels = [t for t in ax.get_xticklabels() if ax.get_xlim()[0] <= t.get_position()[0]]
     labels = [t.get_window_extent() for t in labels if t.get_position()[0] <= ax.get_xlim()[1]]
     boxes = [*labels, ax.xaxis.label.get_window_extent(), ax.get_legend().get_window_extent()]

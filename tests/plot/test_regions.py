@@ -1,5 +1,7 @@
 """Decision regions: they are what `predict` says, and the points are the examples."""
 
+from itertools import pairwise
+
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,9 +19,12 @@ def test_regions_are_what_predict_says(classes):
     [image] = ax.images
     decided, (left, right, bottom, top) = np.asarray(image.get_array()), image.get_extent()
     rows, columns = decided.shape
-    for i, j in ((0, 0), (rows - 1, 3), (rows // 2, columns // 3)):
-        at = left + (j + 0.5) * (right - left) / columns, bottom + (i + 0.5) * (top - bottom) / rows
-        assert decided[i, j] == mbp.predict(net, params, np.array(at), classes=True)
+    i, j = np.random.default_rng(1).integers(0, (rows, columns), (50, 2)).T
+    width, height = (right - left) / columns, (top - bottom) / rows
+    cells = np.column_stack([left + (j + 0.5) * width, bottom + (i + 0.5) * height])
+    said = mbp.predict(net, params, cells, classes=True)
+    assert len(np.unique(said)) > 1
+    np.testing.assert_array_equal(decided[i, j], said)
     points = {c.get_label(): c.get_offsets() for c in ax.collections if "class" in c.get_label()}
     assert [*points] == [f"class {k}" for k in range(classes)]
     for k in range(classes):
@@ -28,12 +33,15 @@ def test_regions_are_what_predict_says(classes):
     ax.figure.canvas.draw()
 
 
-def test_neighbouring_classes_differ_in_colour_and_marker():
-    pairs = [
-        (canvas.CLASSES[k % len(canvas.CLASSES)], canvas.MARKERS[k % len(canvas.MARKERS)])
-        for k in range(20)
-    ]
-    assert len(set(pairs)) == 20
+def test_no_two_classes_look_alike():
+    net, params, x, y = case(2, 20, m=40)
+    ax = mbp.plot.boundary(net, params, x, y)
+    [image] = ax.images
+    assert len(set(canvas.class_colours(20))) == image.get_cmap().N == 20
+    points = [c for c in ax.collections if "class" in c.get_label()]
+    np.testing.assert_allclose([c.get_facecolor()[0][:3] for c in points], canvas.class_colours(20))
+    markers = [c.get_paths()[0].vertices.tobytes() for c in points]
+    assert all(one != other for one, other in pairwise(markers))
 
 
 @pytest.mark.parametrize(

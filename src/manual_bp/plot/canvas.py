@@ -71,6 +71,14 @@ def two_colours(ax: "Axes") -> tuple[str, str]:
     return (SKY, ORANGE) if dark else (BLUE, VERMILLION)
 
 
+def class_colours(n: int) -> list[Any]:
+    """A colour for each class; beyond the first ones the same again, and darker."""
+    from matplotlib.colors import to_rgb
+
+    rounds = [(CLASSES[k % len(CLASSES)], 0.6 ** (k // len(CLASSES))) for k in range(n)]
+    return [tuple(share * light for light in to_rgb(colour)) for colour, share in rounds]
+
+
 def legend_above(ax: "Axes", handles: Any, columns: int = 2, title: str = "") -> None:
     """A legend over the picture, where it hides nothing."""
     ax.legend(

@@ -29,7 +29,7 @@ def training(
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     first, second = two_colours(ax)
-    handles = _drawn(ax, epochs, costs, color=first, marker="o")
+    handles = _drawn(ax, epochs, costs, color=first, marker="o", ms=4)
     ax.set(xlabel="epoch", ylabel="cost $C$")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(alpha=0.3)
@@ -39,7 +39,7 @@ def training(
         ax.set_yscale("log")
     if any(curve is not None for curve in accuracies.values()):
         right = ax.twinx()
-        handles += _drawn(right, epochs, accuracies, color=second, marker="s", mfc="none")
+        handles += _drawn(right, epochs, accuracies, color=second, marker="s", mfc="none", ms=7)
         right.set_ylabel("accuracy (%)")
         right.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
         right.grid(False)
@@ -56,7 +56,7 @@ def _drawn(ax: "Axes", epochs: np.ndarray, curves: dict[str, Any], **look: Any) 
             alone = there[1:-1] & ~there[:-2] & ~there[2:]
             marked = alone | (len(curve) <= _MARKED)
             lines += ax.plot(
-                epochs, curve, dashes, label=name, ms=5, markevery=np.flatnonzero(marked), **look
+                epochs, curve, dashes, label=name, markevery=np.flatnonzero(marked), **look
             )
     return lines
 

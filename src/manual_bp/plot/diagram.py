@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DISC, _RING = 0.56, 0.9  # diameters; neurons stand 1 apart
+_ROWS = 1.5  # times as many as columns of the same size, for the scales beside take room
 _LABELS = 13  # the most layers that are all numbered
 
 
@@ -66,7 +67,9 @@ def network(
         np.column_stack([np.full(len(i), l), (len(i) - 1) / 2 - np.arange(len(i))])
         for l, i in enumerate(neurons)
     ]
-    rows = max(max(map(len, neurons)), net.depth + 1, 5)
+    room = ax.get_window_extent()
+    narrow = _ROWS * (net.depth + 1.2) * room.height / room.width  # lest rings touch beside them
+    rows = max(max(map(len, neurons)), 5, narrow)
     ax.set(xlim=(-0.6, net.depth + 0.6), ylim=(-rows / 2, rows / 2), yticks=[])
     ax.spines[:].set_visible(False)
     ax.grid(False)

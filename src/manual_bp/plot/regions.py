@@ -7,7 +7,7 @@ import numpy as np
 from manual_bp.calls import read_call
 from manual_bp.lean import predict
 from manual_bp.network import Network, Params
-from manual_bp.plot.canvas import CLASSES, MARKERS, axes, ink, legend_above
+from manual_bp.plot.canvas import MARKERS, axes, class_colours, ink, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def boundary(net: Network, params: Params, x: Any, y: Any, ax: "Axes | None" = N
     ax = axes(ax)
     from matplotlib.colors import ListedColormap
 
-    colours = [CLASSES[k % len(CLASSES)] for k in range(len(names))]
+    colours = class_colours(len(names))
     half = [(side[1] - side[0]) / 2 for side in (across, up)]
     ax.imshow(
         decided, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(names) - 0.5, alpha=0.35,
