@@ -1,11 +1,12 @@
 """A training run by epochs, and the errors by layers: the lines are the numbers."""
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import manual_bp as mbp
-from drawn import HISTORY, legend, record
+from drawn import HISTORY, case, legend, record
 from manual_bp.training.history import History
 
 
@@ -82,6 +83,23 @@ def test_zeros_and_nan_are_marked_and_said():
     assert marks["has NaN or Inf"] == [2, 4]
     np.testing.assert_allclose(ax.lines[0].get_ydata()[1:3], [0.5, 0.25])
     assert {"the whole layer is 0", "10th percentile is 0", "has NaN or Inf"} <= set(legend(ax))
+
+
+def test_numpys_own_settings_do_not_stop_it():
+    delta = np.array([1e-300, 1e300, np.inf, np.nan, 0.0])
+    step = mbp.Backprop(a=(delta, delta[:1]), delta=(delta[:1],))
+    with np.errstate(all="raise"):
+        mbp.plot.deltas(mbp.Backprop(delta=(delta, delta[:2])))
+        mbp.plot.network(*case(5, 1)[:2], step)
+
+
+def test_what_jax_traces_is_refused():
+    def drawn(delta):
+        mbp.plot.deltas(mbp.Backprop(delta=(delta,)))
+
+    with pytest.raises(TypeError, match="step: delta, layer 1: expected values, got what JAX"):
+        jax.jit(drawn)(np.ones((2, 3)))
+    assert not plt.get_fignums()
 
 
 def test_nothing_but_zeros_has_no_scale():

@@ -89,7 +89,7 @@ def test_what_does_not_fit_the_network():
     step = mbp.backprop(net, params, x, y)
     other = mbp.backprop(*case(3, 5, 2))
     for arguments, error, message in (
-        ((params, net), TypeError, "net: expected a manual_bp.Network, got list"),
+        ((params, net), TypeError, "net: expected a manual_bp.Network, got "),
         ((net, params[:1]), ValueError, r"params: expected a Layer\(W, b\) for each of the 2"),
         ((net, params, x), TypeError, "step: expected the record of .*, got ndarray"),
         ((net, params, other), ValueError, r"a, layer 1: expected shape \(6, 4\), got \(6, 5\)"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DISC, _RING = 0.56, 0.9  # diameters; neurons stand 1 apart
 _ROWS = 1.5  # times as many as columns of the same size, for the scales beside take room
+_LEAST = 1e-280  # of a scale of colours, which matplotlib cannot draw for smaller ones
 _LABELS = 13  # the most layers that are all numbered
 
 
@@ -166,7 +167,7 @@ def _sizes_of(
     finite = np.isfinite(values)
     if quantity == "delta":
         shown = finite & (values > 0)
-        low, high = decades(values[shown]) if shown.any() else (0.1, 1.0)
+        low, high = decades(np.maximum(values[shown], _LEAST)) if shown.any() else (0.1, 1.0)
         look: dict[str, Any] = {"norm": LogNorm(low, high), "cmap": "viridis", "zorder": 1.5}
     else:
         shown = finite

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from manual_bp.calls import read_array
+from manual_bp.arrays import read_array
 from manual_bp.checks import Problems, kind
 from manual_bp.record import Backprop
 
@@ -42,7 +42,7 @@ def rms(values: np.ndarray, axis: int | None = None) -> Any:
     """The root of the mean square, of sizes whose squares may overflow or underflow."""
     largest = values.max(axis=axis, keepdims=True)
     scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
-    with np.errstate(over="ignore"):  # beside an infinity
+    with np.errstate(all="ignore"):  # of shares too small to matter, and beside an infinity
         return np.squeeze(scale, axis) * np.sqrt(np.mean((values / scale) ** 2, axis=axis))
 
 
