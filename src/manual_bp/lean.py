@@ -99,7 +99,7 @@ def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> A
         params: a `Layer(W, b)` for each layer.
         x: (m, n_0), or (n_0,) for one example.
         classes: give the position of the largest output, (m,) integers, in place of the outputs;
-            of a single output, whether it is nearer to 1 than to 0, or to −1 with hinge.
+            of a single output 1 where it is ½ or more, with hinge 0 or more, and else 0.
 
     Returns:
         (m, n_L), or (n_L,) for one example.
@@ -122,12 +122,15 @@ def predict(net: Network, params: Params, x: Any, *, classes: bool = False) -> A
     flag("classes", classes, problems)
     problems.raise_all()
     output = _output(net, params, x)
-    if not classes:
-        return output
+    return class_of(net, output) if classes else output
+
+
+def class_of(net: Network, output: Any) -> Any:
+    """The number of the class that outputs tell of each example; or that targets do."""
     if output.shape[-1] > 1:
         return output.argmax(axis=-1)
     middle = 0.0 if net.cost.family == "hinge" else 0.5
-    return (output[..., 0] > middle).astype(int)
+    return (output[..., 0] >= middle).astype(int)
 
 
 @compiled

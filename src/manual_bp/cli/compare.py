@@ -87,7 +87,8 @@ def compare(
     terminal.check_target("--json", json)
     with device.in_force(run.dtype) as where:
         data = run.read()
-        net, size = network.network_for(data, HIDDEN), min(run.batch, len(data.x))
+        net, data = network.network_for(data, HIDDEN, run.task)
+        size = min(run.batch, len(data.x))
         witnesses = list(WITNESSES) if witness == "all" else [witness]
         say = terminal.say_unless(quiet)
         say(f"{net} on {len(data.x):,} examples of {data.name}, {run.dtype} on {where.platform}")

@@ -1,5 +1,6 @@
 """The options that several commands share, and what they stand for."""
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from cyclopts import Parameter, Token
 from manual_bp.costs import COSTS
 from manual_bp.costs import cost as cost_named
 from manual_bp.files.data import Data, load
+from manual_bp.files.encoding import Encoding
+from manual_bp.files.table import Task
 from manual_bp.network import Network
 
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
@@ -62,37 +65,56 @@ class NetworkOptions:
     no_bias: bool = False
     """layers without biases"""
 
-    def network(self, sizes: tuple[int, ...] = ()) -> Network:
+    def network(
+        self, sizes: tuple[int, ...] = (), usual_cost: str = "cross_entropy", usual_output: str = ""
+    ) -> Network:
         """The network of these options, with these sizes unless --sizes says others."""
         sizes = widths(self.sizes) or sizes
         output, cost = self.output, self.cost
         partners = {c.output: c.name for c in COSTS.values() if c.output}
         if cost is None:
-            cost = partners.get(output, "quadratic") if output else "cross_entropy"
+            cost = partners.get(output, "quadratic") if output else usual_cost
         if output is None:
-            output = _output_for(cost)
+            output = _output_for(cost, usual_output or "sigmoid")
         activations = (self.activation,) * (len(sizes) - 2) + (output,)
         return Network(sizes, activations, cost, self.l2, self.l2_biases)
 
-    def network_for(self, data: Data, hidden: int) -> Network:
-        """The network of these options for this data, with one hidden layer by default."""
+    def network_for(
+        self, data: Data, hidden: int, task: Task | None = None
+    ) -> tuple[Network, Data]:
+        """The network of these options for this data, and the data with targets as it takes them.
+
+        It has one hidden layer by default. For targets that are numbers its cost is quadratic and
+        its output unbounded; for two classes one output will do.
+        """
         n_0, n_L = data.x.shape[1], data.y.shape[1]
-        net = self.network((n_0, hidden, n_L))
-        if (net.sizes[0], net.sizes[-1]) != (n_0, n_L):
+        sizes = widths(self.sizes) or (n_0, hidden, n_L)
+        classes = data.are_classes and task != "regression"
+        if classes and n_L == 2 and sizes[-1] == 1:
+            n_L, data = 1, data.with_targets(lambda y: y[:, 1:])
+        if (sizes[0], sizes[-1]) != (n_0, n_L):
             raise ValueError(
                 f"--sizes: {data.name} has {n_0} inputs and {n_L} outputs, got {self.sizes}; pass "
                 f"{n_0}-…-{n_L}"
             )
-        return net
+        if classes and n_L > 1:
+            net = self.network(sizes)
+        elif classes:
+            net = self.network(sizes, "binary_cross_entropy")
+        else:
+            net = self.network(sizes, "quadratic", "identity")
+        if net.cost.family == "hinge" and classes:
+            data = data.with_targets(lambda y: 2 * y - 1)
+        return net, data
 
 
-def _output_for(cost: str) -> str:
-    """The output activation that a cost goes with; of one that goes with any, a usual one."""
+def _output_for(cost: str, usual: str) -> str:
+    """The output activation that a cost goes with; of one that goes with any, the usual one."""
     try:
         known = cost_named(cost)
     except ValueError:  # which the network tells of
-        return "sigmoid"
-    return known.output or ("identity" if known.family == "hinge" else "sigmoid")
+        return usual
+    return known.output or ("identity" if known.family == "hinge" else usual)
 
 
 def widths(text: str | None) -> tuple[int, ...]:
@@ -140,7 +162,14 @@ class RunOptions:
     """The data, and how it is gone through."""
 
     data: str = "digits"
-    """digits, a FILE.npz of x and y, or a folder like MNIST's"""
+    """digits, a FILE.csv whose first line names the columns, a FILE.npz of x and y, or a folder
+    like MNIST's"""
+    target: str | None = None
+    """the column of a CSV file to predict (default: the last one)"""
+    ignore: str | None = None
+    """columns of a CSV file to leave out, such as id,name"""
+    task: Task | None = None
+    """what the target is (default: text and few different whole numbers are classes)"""
     batch: Positive = 128
     """examples in a batch"""
     dtype: Dtype = "float32"
@@ -148,6 +177,39 @@ class RunOptions:
     seed: Seed = 0
     """of weights and of the shuffling"""
 
-    def read(self) -> Data:
-        """The data that --data names, in --dtype."""
-        return load(self.data, self.dtype)
+    def read(self, dtype: str | None = None, encoding: Encoding | None = None) -> Data:
+        """The data that --data names, in --dtype unless it is said otherwise."""
+        (ignored,) = csv.reader([self.ignore], skipinitialspace=True) if self.ignore else ([],)
+        with named_as_flags():
+            return load(
+                self.data,
+                dtype or self.dtype,
+                target=self.target,
+                ignore=ignored,
+                task=self.task,
+                encoding=encoding,
+            )
+
+
+# What an error of the library names, and what it is on the command line.
+_FLAGS = {
+    "source": "--data",
+    "target": "--target",
+    "ignore": "--ignore",
+    "task": "--task",
+    "fraction": "--test",
+}
+
+
+@contextmanager
+def named_as_flags(**flags: str) -> Iterator[None]:
+    """Errors of what is inside name flags, not arguments; `flags` are those that differ."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        known, message = _FLAGS | flags, str(error)
+        argument, colon, rest = message.partition(":")
+        message = known.get(argument, argument) + colon + rest
+        for name, flag in known.items():
+            message = message.replace(f"({name})", f"({flag})")
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from error

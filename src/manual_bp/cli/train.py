@@ -7,22 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from cyclopts import Parameter
 
 import manual_bp as mbp
-from manual_bp import plot
 from manual_bp.cli import terminal
-from manual_bp.cli.options import DeviceOptions, NetworkOptions, Positive, RunOptions
-from manual_bp.files.atomic import replacing
-from manual_bp.files.data import split
-from manual_bp.plot.canvas import need_matplotlib
-from manual_bp.plot.regions import classes_of
-from manual_bp.training.checkpoint import load_settings
+from manual_bp.cli.options import (
+    DeviceOptions,
+    NetworkOptions,
+    Positive,
+    RunOptions,
+    named_as_flags,
+)
+from manual_bp.cli.training_report import check_picture, closing, draw, examples, hint, line
+from manual_bp.files.data import Data, is_table
+from manual_bp.files.encoding import Encoding
+from manual_bp.files.split import split, standardized
+from manual_bp.training.checkpoint import load_encoding, load_settings
 
 HIDDEN = 128
 # Cached, for what is compiled belongs to one optimiser.
@@ -33,7 +39,8 @@ OPTIMIZERS: dict[str, tuple[float, Callable[[float], Any] | None]] = {
 }
 SETTINGS = (
     *("sizes", "activation", "output", "cost", "l2", "l2-biases", "no-bias"),
-    *("data", "batch", "learning-rate", "dtype", "precision", "seed", "optimizer"),
+    *("data", "target", "ignore", "task", "test", "standardize"),
+    *("batch", "learning-rate", "dtype", "precision", "seed", "optimizer", "patience"),
 )
 SECONDS_BETWEEN_SAVES = 1.0
 
@@ -59,6 +66,36 @@ class TrainingRun(RunOptions):
     """examples in a batch"""
     learning_rate: float | None = None
     """η (default: 0.2 for sgd, 0.03 for momentum, 0.002 for adam)"""
+    test: float = 0.2
+    """the share of the examples to hold out, drawn by --seed, unless the data has a part of its
+    own; 0: none"""
+    standardize: Annotated[bool | None, Parameter(negative="--no-standardize")] = None
+    """scale each input, and a target that is a number, to mean 0 and standard deviation 1 over the
+    training part; kept in the file (default: for CSV)"""
+
+    def parts(self, encoding: Encoding | None) -> tuple[Data, bool]:
+        """The data unscaled, in float64 where it is to be scaled; and whether its parts were drawn.
+
+        Else it has a test part of its own, or none.
+        """
+        data = self.read("float64" if self.scales(encoding) else None, encoding)
+        if data.x_test is not None or self.test == 0:
+            return data, False
+        with named_as_flags():
+            return split(data, self.test, self.seed), True
+
+    def scales(self, encoding: Encoding | None) -> bool:
+        """Whether inputs are standardized; as they were in the file of --load, if there is one."""
+        if encoding is None:
+            return is_table(self.data) if self.standardize is None else self.standardize
+        scaled = bool(encoding.mean)
+        if self.standardize not in (None, scaled):
+            flag = "--no-standardize" if scaled else "--standardize"
+            raise ValueError(
+                f"{flag}: the inputs of the file of --load were {'' if scaled else 'not '}"
+                f"standardized; leave {flag} out"
+            )
+        return scaled
 
 
 def train(
@@ -67,6 +104,7 @@ def train(
     run: TrainingRun | None = None,
     device: DeviceOptions | None = None,
     epochs: Positive = 40,
+    patience: Positive | None = None,
     optimizer: Literal["sgd", "momentum", "adam"] = "adam",
     verify_every: Positive | None = None,
     save: Path | None = None,
@@ -76,11 +114,15 @@ def train(
 ) -> int:
     """Train a network, by default on handwritten digits; Ctrl-C ends it after the epoch.
 
+    Of a CSV file: `--data FILE.csv --save MODEL.safetensors`, and then `manual-bp predict`.
+
     A file of --save goes on where it ended: `--load FILE --epochs 80`, with the settings of the
     file unless they are given anew.
 
     Args:
         epochs: passes over the data in all, those of --load among them
+        patience: stop when the held-out cost has not fallen for this many epochs, and keep the
+            parameters of the epoch where it was lowest
         optimizer: what takes the steps; sgd: the course's own update
         verify_every: hold every N-th step of an epoch, from its first, against autodiff
         save: keep parameters, history and settings in this file, epoch by epoch
@@ -96,8 +138,13 @@ def train(
     if picture:
         check_picture(picture)
     with device.in_force(run.dtype):
-        data = split(run.read(), seed=run.seed)
-        net = network.network_for(data, HIDDEN)
+        encoding = load_encoding(load) if load is not None else None
+        data, drawn = run.parts(encoding)
+        if patience is not None and data.x_test is None:
+            raise ValueError("--patience: it needs held-out examples; pass --test 0.2")
+        net, data = network.network_for(data, HIDDEN, run.task)
+        if run.scales(encoding):
+            data = standardized(data, run.dtype, targets=_are_scalable(net, data))
         eta, as_optax = OPTIMIZERS[optimizer]
         eta = eta if run.learning_rate is None else run.learning_rate
         init_key, key = jax.random.split(jax.random.key(run.seed))
@@ -109,15 +156,17 @@ def train(
                 raise ValueError(
                     f"--epochs: {load} has {earlier.epoch} epochs behind it; pass more than that"
                 )
-        file = Checkpoint(save, net, earlier, _settings(network, run, device, net, optimizer, eta))
-        x, y, x_test, y_test = map(jnp.asarray, data[:4])
+        settings = _settings(network, run, device, net, optimizer, eta, patience)
+        file = Checkpoint(save, net, earlier, settings, data.encoding)
+        x, y, x_test, y_test = (None if part is None else jnp.asarray(part) for part in data[:4])
         if not quiet:
-            print(f"{net}, {len(x)} examples of {data.name}, {len(x_test)} held out", flush=True)
+            print(f"{net}, {examples(data, run.seed if drawn else None)}", flush=True)
         started = time.monotonic()
         try:
-            params, history, interrupted = _fit(
-                file, params, epochs, len(x), quiet,
-                x=x, y=y, batch_size=run.batch, key=key, validation=(x_test, y_test),
+            params, history, ended = _fit(
+                file, params, epochs, len(data.x), quiet, patience,
+                x=x, y=y, batch_size=run.batch, key=key,
+                validation=None if x_test is None else (x_test, y_test),
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,
@@ -127,16 +176,32 @@ def train(
             return 1
         file.keep(params, history)
         seconds, kept = time.monotonic() - started, f"; saved to {save}" if save else ""
-        if picture and history.epoch:
+        whole = file.whole(history)
+        if picture and ended.history.epoch:
             first = x[: run.batch], y[: run.batch]
-            draw(picture, f"{net}, {data.name}", file.whole(history), net, params, *first)
+            draw(picture, f"{net}, {data.name}", file.whole(ended.history), net, params, *first)
             kept += f"; drawn in {picture}"
-    if interrupted or history.stopped:
-        why = f"interrupted after {history.epoch} of {epochs} epochs"
-        print(f"manual-bp train: {why if interrupted else history.stopped}{kept}", file=sys.stderr)
-        return 130 if interrupted else 1
-    print(f"held out after {history.epoch} epochs: {held_out(history)}; {seconds:.1f} s{kept}")
+    advice = hint(file.whole(ended.history), eta, bool(data.encoding.mean))
+    if advice and not quiet and not ended.interrupted:
+        print(f"hint: {advice}", file=sys.stderr)
+    if ended.early:
+        lowest = f"the held-out cost did not fall for {patience}"
+        kept = f"; stopped after {ended.history.epoch}, for {lowest}{kept}"
+    if ended.interrupted or ended.history.stopped:
+        why = f"interrupted after {ended.history.epoch} of {epochs} epochs"
+        why = why if ended.interrupted else ended.history.stopped
+        if patience is not None:
+            why += f"; kept those of epoch {whole.epoch}"
+        print(f"manual-bp train: {why}{kept}", file=sys.stderr)
+        return 130 if ended.interrupted else 1
+    print(f"{closing(whole)}; {seconds:.1f} s{kept}")
     return 0
+
+
+def _are_scalable(net: mbp.Network, data: Data) -> bool:
+    """Whether targets are a number each, and the network can give a number of any sign."""
+    any_number = net.activations[-1].name == "identity" and net.cost.family != "hinge"
+    return any_number and data.y.shape[1] == 1 and not data.encoding.classes
 
 
 def with_its_settings(argv: list[str]) -> list[str]:
@@ -153,8 +218,14 @@ def with_its_settings(argv: list[str]) -> list[str]:
     if not path or path.startswith("--"):
         return argv  # the parser tells what is missing
     stored = load_settings(path)
-    known = [f"--{name}={stored[name]}" for name in SETTINGS if name in stored]
-    return [*argv, *(word for word in known if word.partition("=")[0] not in given)]
+    return [
+        *argv,
+        *(
+            f"--{name}={stored[name]}"
+            for name in SETTINGS
+            if name in stored and not {f"--{name}", f"--no-{name}"} & {*given}
+        ),
+    ]
 
 
 def _settings(
@@ -164,6 +235,7 @@ def _settings(
     net: mbp.Network,
     optimizer: str,
     eta: float,
+    patience: int | None,
 ) -> dict[str, str]:
     """The flags that give the same run again."""
     settled = vars(network) | vars(run) | vars(device)
@@ -173,8 +245,10 @@ def _settings(
         "cost": net.cost.name,
         "learning_rate": eta,
         "optimizer": optimizer,
+        "patience": patience,
     }
-    return {name: str(settled[name.replace("-", "_")]) for name in SETTINGS}
+    values = {name: settled[name.replace("-", "_")] for name in SETTINGS}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 @dataclass
@@ -185,6 +259,7 @@ class Checkpoint:
     net: mbp.Network
     earlier: mbp.History | None
     settings: dict[str, str]
+    encoding: Encoding
     last_saved: float = 0.0
 
     def whole(self, history: mbp.History) -> mbp.History:
@@ -194,27 +269,64 @@ class Checkpoint:
     def keep(self, params: Any, history: mbp.History) -> None:
         """Write the file, whole or not at all."""
         if self.path is not None:
-            mbp.save(self.path, self.net, params, self.whole(history), settings=self.settings)
+            mbp.save(
+                self.path,
+                self.net,
+                params,
+                self.whole(history),
+                settings=self.settings,
+                encoding=self.encoding,
+            )
             self.last_saved = time.monotonic()
 
 
+class Ended(NamedTuple):
+    """How training ended.
+
+    Attributes:
+        history: of this run, to its last epoch.
+        interrupted: whether it was Ctrl-C.
+        early: whether it was --patience.
+    """
+
+    history: mbp.History
+    interrupted: bool
+    early: bool
+
+
 def _fit(
-    file: Checkpoint, params: Any, epochs: int, m: int, quiet: bool, **how: Any
-) -> tuple[Any, mbp.History, bool]:
-    """What `fit` gives, or what it had after the last whole epoch, and whether it was Ctrl-C."""
+    file: Checkpoint,
+    params: Any,
+    epochs: int,
+    m: int,
+    quiet: bool,
+    patience: int | None,
+    **how: Any,
+) -> tuple[Any, mbp.History, Ended]:
+    """The parameters to keep and their history, and how it ended.
+
+    They are what `fit` gives, or had after the last whole epoch before Ctrl-C; with patience, what
+    it had after the epoch whose held-out cost was lowest.
+    """
     start = file.earlier.epoch if file.earlier else 0
     state = file.earlier.optimizer_state if file.earlier else None
     none = np.empty(0)
-    last = params, mbp.History(none, None, None, None, none, start, state)
+    last = best = params, mbp.History(none, None, None, None, none, start, state)
+    lowest, waited = _last_cost(file.earlier), 0
 
     def on_epoch(params: Any, history: mbp.History) -> bool:
-        nonlocal last
+        nonlocal last, best, lowest, waited
         last = params, history
         advance(line(history, epochs, m))
+        cost = _last_cost(history)
+        if patience is None or cost < lowest:
+            best, lowest, waited = last, cost, 0
+        else:
+            waited += 1
         due = time.monotonic() - file.last_saved > SECONDS_BETWEEN_SAVES
         if len(history.cost) == 1 or due:
-            file.keep(params, history)
-        return not interrupts.pressed
+            file.keep(*best)
+        return not interrupts.pressed and (patience is None or waited < patience)
 
     notice = "\nstopping after this epoch; press Ctrl-C again to stop now"
     with (
@@ -223,6 +335,7 @@ def _fit(
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", RuntimeWarning)  # history.stopped says it
+        interrupted = False
         try:
             last = mbp.fit(
                 file.net,
@@ -234,59 +347,16 @@ def _fit(
                 **how,
             )
         except KeyboardInterrupt:
-            return *last, True
-    return *last, interrupts.pressed
+            interrupted = True
+    interrupted |= interrupts.pressed
+    early = patience is not None and waited >= patience and not interrupted
+    if early:
+        last = last[0], last[1]._replace(stopped="")
+    return *(last if patience is None else best), Ended(last[1], interrupted, early)
 
 
-def line(history: mbp.History, epochs: int, m: int) -> str:
-    """The latest epoch in words."""
-    parts = [f"cost {history.cost[-1]:.4g}"]
-    if history.accuracy is not None:
-        parts.append(f"accuracy {history.accuracy[-1]:.2%}")
-    return (
-        f"epoch {history.epoch:>{len(str(epochs))}} of {epochs}: {', '.join(parts)}; "
-        f"held out: {held_out(history)}; {m / history.seconds[-1]:,.0f} examples/s"
-    )
-
-
-def held_out(history: mbp.History) -> str:
-    """What the held-out examples gave after the latest epoch."""
-    if history.validation_cost is None or not len(history.validation_cost):
-        return "not measured"
-    cost = f"cost {history.validation_cost[-1]:.4g}"
-    if history.validation_accuracy is None:
-        return cost
-    return f"{cost}, accuracy {history.validation_accuracy[-1]:.2%}"
-
-
-def check_picture(path: Path) -> None:
-    """Raise before the work where matplotlib is missing, or knows no pictures of this kind."""
-    need_matplotlib("--picture")
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in kinds:
-        raise ValueError(
-            f"--picture: expected a name that ends in .{', .'.join(sorted(kinds))}, got {path}"
-        )
-
-
-def draw(
-    path: Path, title: str, history: mbp.History, net: mbp.Network, params: Any, x: Any, y: Any
-) -> None:
-    """The run, and the network that came of it, with a step on these examples."""
-    from matplotlib.figure import Figure
-
-    with_regions = net.sizes[0] == 2 and classes_of(net, np.asarray(y, np.float64)) is not None
-    layout: Any = [["run", "errors"], ["network", "regions" if with_regions else "network"]]
-    figure = Figure(figsize=(11, 8.5), layout="constrained")
-    ax = figure.subplot_mosaic(layout)
-    step = mbp.backprop(net, params, x, y)
-    history.plot(ax["run"])
-    plot.deltas(step, ax["errors"])
-    plot.network(net, params, step, ax["network"])
-    if with_regions:
-        plot.boundary(net, params, x, y, ax["regions"])
-    figure.suptitle(title, parse_math=False)
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:] or "png", dpi=100)
+def _last_cost(history: mbp.History | None) -> float:
+    """The held-out cost after the latest epoch; infinite where there is none."""
+    if history is None or history.validation_cost is None or not len(history.validation_cost):
+        return np.inf
+    return float(history.validation_cost[-1])

@@ -1,27 +1,25 @@
-"""Examples to train on: scikit-learn's digits, a `.npz` file, or MNIST's IDX files in a folder.
+"""Examples to train on: a CSV file, a DataFrame, a `.npz` file, MNIST's folder, or the digits.
 
 Examples are rows, so x is (m, n_0) and y is (m, n_L). A file is taken as untrusted: nothing is
 unpickled, and no size that a header claims is believed before it is checked.
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from itertools import chain
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from manual_bp.checks import Problems, float_dtype, whole_number
-from manual_bp.files import idx
+from manual_bp.checks import Problems, float_dtype, nearest
+from manual_bp.files import idx, table
+from manual_bp.files.arrays import PAIRS, read_folder, read_npz
 from manual_bp.files.digits import digits
-from manual_bp.files.npz import Npz
-from manual_bp.files.unpacking import check_unpacked
+from manual_bp.files.encoding import Encoding, class_text
+from manual_bp.files.table import Task
 
-_PAIRS = (("x", "y"), ("x_test", "y_test"))
-_KEYS = tuple(chain(*_PAIRS))
+_TABLES = (".csv", ".tsv", ".txt")
 
 
 class Data(NamedTuple):
@@ -33,6 +31,7 @@ class Data(NamedTuple):
         x_test: inputs of the held-out test part, (k, n_0), or None.
         y_test: targets of the test part, (k, n_L), or None.
         name: where the examples are from: "digits", or the name of the file or folder.
+        encoding: the names of the columns and classes, and how x and y are scaled.
 
     Example:
         >>> Data(np.ones((5, 3)), np.ones((5, 2)), None, None, "ones").x.shape
@@ -45,31 +44,77 @@ class Data(NamedTuple):
     x_test: Float[np.ndarray, "k n_0"] | None
     y_test: Float[np.ndarray, "k n_L"] | None
     name: str
+    encoding: Encoding = Encoding()
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether targets tell classes: rows of probabilities, or a 0 or 1 each."""
+        if self.y.shape[1] == 1:
+            return bool(((self.y == 0) | (self.y == 1)).all())
+        y = self.y.astype(np.float64)
+        return bool((y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=0.01))
+
+    def with_targets(self, change: Callable[[np.ndarray], np.ndarray]) -> "Data":
+        """The same with the targets of both parts changed."""
+        y_test = None if self.y_test is None else change(self.y_test)
+        return self._replace(y=change(self.y), y_test=y_test)
 
 
-def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> Data:
-    """Examples from scikit-learn, from a `.npz` file or from a folder of IDX files.
+class Inputs(NamedTuple):
+    """Examples to predict from.
+
+    Attributes:
+        x: inputs as the network takes them, (m, n_0).
+        y: class numbers (m,), −1 for a class that is not known; or numbers (m, n_L); or None. Rows
+            of a table without one are masked.
+        left_out: the columns that the network does not read.
+    """
+
+    x: Float[np.ndarray, "m n_0"]
+    y: np.ndarray | None
+    left_out: tuple[str, ...] = ()
+
+
+def load(
+    source: Any = "digits",
+    dtype: Any = "float32",
+    *,
+    target: str | None = None,
+    ignore: Iterable[str] = (),
+    task: Task | None = None,
+    encoding: Encoding | None = None,
+) -> Data:
+    """Examples of a CSV file, a DataFrame, a `.npz` file, a folder of IDX files, or scikit-learn.
 
     Args:
         source: one of
 
             - "digits": scikit-learn's 1,797 images of 8×8 pixels in ten classes, no test part;
-            - a `.npz` file with arrays `x` and `y`, and `x_test` and `y_test` or neither of them;
-              other arrays are ignored. `x` is (m, ...): floats are taken as they are, uint8 is
-              pixels and divided by 255. `y` is (m, n_L) floats, or (m,) integer labels;
+            - a `.csv`, `.tsv` or `.txt` file whose first line names the columns, or a DataFrame of
+              pandas; every column but the target holds numbers;
+            - a `.npz` file with arrays `x` (or `X`) and `y` (or `labels`), and `x_test` and
+              `y_test` or neither of them; other arrays are ignored. `x` is (m, ...): floats are
+              taken as they are, uint8 is pixels and divided by 255. `y` is (m, n_L) numbers, or
+              (m,) labels or numbers;
             - a folder with `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and for a test
               part both `t10k-` files; each may be spelled with `.idx` and end in `.gz`.
 
-            Labels become one-hot rows of max + 1 classes, over the train and the test part.
+            Labels become one-hot rows. Those from 0 on are the numbers of their classes, max + 1 in
+            all, over the train and the test part; others are sorted, and named in the encoding.
         dtype: of every array returned: float16, bfloat16, float32 or float64.
+        target: of a table, the name of the target column; the last one by default.
+        ignore: of a table, the names of columns to leave out.
+        task: "classification" or "regression"; by default text is classes, and so are whole
+            numbers of few different values, see `table.targets`.
+        encoding: that of a network which is trained on; its columns and classes hold.
 
     Returns:
-        The examples: x (m, n_0) and y (m, n_L), dimensionless.
+        The examples: x (m, n_0) and y (m, n_L), unscaled, with their encoding.
 
     Raises:
         ValueError: source is none of these; a file is damaged, claims more than `idx.MAX_BYTES`,
-            unpacks to 100 times its size and 256 MiB, or holds arrays that are no examples; or a
-            value is beyond the range of dtype.
+            unpacks to 100 times its size and 256 MiB, or holds what is no examples; or a value is
+            beyond the range of dtype. It names column and row.
         TypeError: source is no path, or dtype none of the four.
         ModuleNotFoundError: "digits" without scikit-learn.
 
@@ -85,191 +130,225 @@ def load(source: str | os.PathLike[str] = "digits", dtype: Any = "float32") -> D
     """
     problems = Problems()
     dtype = float_dtype("dtype", dtype, problems)
+    if task not in (None, "classification", "regression"):
+        problems.value(f'task: expected "classification" or "regression", got {task!r}')
     problems.raise_all()
+    if is_table(source):
+        return _load_table(source, dtype, target, ignore, task, encoding)
+    if target is not None or [*ignore]:
+        given = "target" if target is not None else "ignore"
+        raise ValueError(
+            f"{given}: only a CSV file has names of columns, got {source!r}; leave {given} out"
+        )
+    where, name, arrays = _read_arrays(source)
+    arrays, classes = _labelled(where, arrays, task, encoding)
+    return _assemble(where, name, arrays, dtype, encoding or Encoding(classes=classes))
+
+
+def load_inputs(
+    source: Any, dtype: Any = "float32", encoding: Encoding | None = None, target: str | None = None
+) -> Inputs:
+    """The inputs of what `load` reads as a network takes them, and their targets if there are any.
+
+    Args:
+        source: as of `load`; the targets may lack.
+        dtype: as of `load`.
+        encoding: that of the network; its columns are found by name, in any order.
+        target: of a table, the name of the target column; the network's by default, if there.
+
+    Returns:
+        x (m, n_0), scaled as in training, and y.
+
+    Raises:
+        ValueError, TypeError, ModuleNotFoundError: as `load`; a column of the network is not there.
+
+    Example:
+        >>> x, y, _ = load_inputs("digits")
+        >>> x.shape, y.shape
+        ((1797, 64), (1797,))
+
+    """
+    problems = Problems()
+    kind = float_dtype("dtype", dtype, problems)
+    problems.raise_all()
+    encoding = encoding or Encoding()
+    left_out: tuple[str, ...] = ()
+    if is_table(source):
+        x, y, left_out = _table_inputs(source, encoding, target)
+        where = _name(source)
+    else:
+        where, _, arrays = _read_arrays(source, targets=False)
+        x = arrays["x"]
+        y = _labels_to_predict(where, arrays["y"], encoding) if "y" in arrays else None
+    unscaled = np.dtype(np.float64) if encoding.mean else kind
+    if wrong := [*_mismatches({"x": x} if y is None else {"x": x, "y": y}, unscaled)]:
+        raise ValueError(f"{where}: " + "; ".join(wrong))
+    return Inputs(encoding.scaled(_flat(x, unscaled)).astype(kind), y, left_out)
+
+
+# ── Sources ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_table(source: Any) -> bool:
+    """Whether this is a table with names: a DataFrame, or a CSV file by its name."""
+    if table.is_frame(source):
+        return True
+    named = isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(_TABLES)
+    return named and not os.path.isdir(source)
+
+
+def _name(source: Any) -> str:
+    return "DataFrame" if table.is_frame(source) else os.path.basename(os.path.abspath(source))
+
+
+def _load_table(
+    source: Any,
+    dtype: np.dtype,
+    target: str | None,
+    ignore: Iterable[str],
+    task: Task | None,
+    encoding: Encoding | None,
+) -> Data:
+    opened = table.opened(source)
+    if encoding is not None and encoding.columns:
+        read = table.read(opened, encoding.columns, encoding.target)
+        task = "classification" if encoding.classes else "regression"
+    else:
+        read = table.read(opened, target=target, ignore=ignore)
+    y, classes = table.targets(opened.where, read.target, read.cells, read.numbers, task)
+    if encoding is None or not encoding.columns:
+        encoding = Encoding(read.names, read.target, classes)
+    elif classes:
+        y = _known_classes(opened.where, read.cells, encoding)
+    return _assemble(opened.where, _name(source), {"x": read.x, "y": y}, dtype, encoding)
+
+
+def _table_inputs(
+    source: Any, encoding: Encoding, target: str | None
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    opened = table.opened(source)
+    if target is None:
+        target = encoding.target if encoding.target in opened.names else ""
+    read = table.read(opened, encoding.columns or None, target)
+    names = opened.names[opened.first :]
+    left_out = tuple(name for name in names if name not in {*read.names, read.target})
+    there = [i for i, cell in enumerate(read.cells) if cell is not None]
+    if not there:
+        return read.x, None, left_out
+    cells, numbers = ([whole[i] for i in there] for whole in (read.cells, read.numbers))
+    if encoding.classes:
+        known = encoding.class_numbers(cells)
+    else:
+        known, _ = table.targets(opened.where, target, cells, numbers, "regression")
+    y = np.ma.masked_all((len(read.cells), *known.shape[1:]), known.dtype)
+    y[there] = known
+    return read.x, y, left_out
+
+
+def _known_classes(where: str, cells: Iterable[Any], encoding: Encoding) -> np.ndarray:
+    """The number of each class of a network; a ValueError for a class that it does not have."""
+    cells = list(cells)
+    numbers = encoding.class_numbers(cells)
+    if (numbers < 0).any():
+        unknown = class_text(cells[int(numbers.argmin())])
+        raise ValueError(
+            f"{where}: expected the classes that the network was trained on, got {unknown!r}; "
+            f"{nearest(unknown, encoding.classes)}"
+        )
+    return numbers
+
+
+def _read_arrays(source: Any, targets: bool = True) -> tuple[str, str, dict[str, np.ndarray]]:
+    """How errors and reports name a source that is no table, and its arrays."""
     path = os.fspath(source) if isinstance(source, os.PathLike) else source
     if not isinstance(path, str):
-        raise TypeError(f'source: expected "digits" or a path, got {source!r}; pass a str or Path')
+        raise TypeError(
+            f'source: expected "digits", a path or a DataFrame, got {source!r}; pass a str or Path'
+        )
     name = os.path.basename(os.path.abspath(path))
     if isinstance(source, str) and source == "digits":
         x, y = digits()
-        return _assemble("digits", "digits", {"x": x, "y": y}, dtype)
+        return "digits", "digits", {"x": x, "y": y}
     if os.path.isdir(path):
-        return _assemble(path, name, _read_folder(path), dtype)
+        return path, name, read_folder(path)
     if os.path.isfile(path) and path.lower().endswith(".npz"):
-        return _assemble(path, name, _read_npz(path), dtype)
+        return path, name, read_npz(path, targets)
     found = "a file of another kind" if os.path.exists(path) else "nothing there"
     raise ValueError(
-        f'source: expected "digits", a .npz file or a folder of IDX files, got {path!r} '
+        f'source: expected "digits", a .csv or .npz file, or a folder of IDX files, got {path!r} '
         f"({found}); check the path, or save arrays x and y with numpy.savez"
     )
 
 
-def load_inputs(
-    source: str | os.PathLike[str], dtype: Any = "float32"
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The inputs of what `load` reads, and their targets; of a `.npz` file of x alone, None.
-
-    Args:
-        source: as of `load`, or a `.npz` file without `y`.
-        dtype: as of `load`.
-
-    Returns:
-        x (m, n_0), and y (m, n_L) or None.
-
-    Raises:
-        ValueError, TypeError, ModuleNotFoundError: as `load`.
-
-    Example:
-        >>> x, y = load_inputs("digits")
-        >>> x.shape, y.shape
-        ((1797, 64), (1797, 10))
-
-    """
-    path = os.fspath(source)
-    if path.lower().endswith(".npz") and os.path.isfile(path):
-        with Npz(path) as archive:
-            archive.check_members(_KEYS)
-            if "x" in archive.names and "y" not in archive.names:
-                x = _arrays(archive, ["x"])["x"]
-                problems = Problems()
-                kind = float_dtype("dtype", dtype, problems)
-                problems.raise_all()
-                arrays = {"x": x, "y": np.zeros(x.shape[:1], np.int64)}
-                return _assemble(path, os.path.basename(path), arrays, kind).x, None
-    data = load(source, dtype)
-    return data.x, data.y
+# ── Targets ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
-    """The same examples with a test part held out; unchanged where there is one already.
+def _labelled(
+    where: str, arrays: dict[str, np.ndarray], task: Task | None, encoding: Encoding | None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays with class numbers (m,) or numbers (m, n_L) as targets, and the classes' names."""
+    ys = {key: _column(arrays[key]) for key in ("y", "y_test") if key in arrays}
+    if any(y.ndim != 1 or not y.size for y in ys.values()):
+        return arrays | ys, ()
+    both = np.concatenate([*ys.values()])
+    of_classes = encoding is not None and bool(encoding.classes)
+    if both.dtype.kind in "iu" and task != "regression" and not of_classes:
+        different = np.unique(both)
+        if 0 <= different[0] < different[-1] <= 10 * len(different):
+            return arrays | ys, ()  # labels that are the numbers of their classes
+        task = "classification"
+    cells = _cells(where, both)
+    if encoding is not None and of_classes:
+        numbers, classes = _known_classes(where, cells, encoding), encoding.classes
+    else:
+        numbers, classes = table.targets(where, "y", cells, range(len(cells)), task)
+    parts = np.split(numbers, [len(ys["y"])])
+    return arrays | dict(zip(ys, parts, strict=False)), classes
 
-    Args:
-        data: the examples, x (m, n_0) and y (m, n_L).
-        fraction: the share to hold out, round(fraction · m) examples, 0 < fraction < 1.
-        seed: a whole number ≥ 0 that fixes the permutation the parts are cut from.
 
-    Returns:
-        Data with m − k examples in x, y and k in x_test, y_test; none is in both.
+def _labels_to_predict(where: str, y: np.ndarray, encoding: Encoding) -> np.ndarray | None:
+    """Class numbers (m,) or numbers (m, n_L); None of text that a network has no classes for."""
+    y = _column(y)
+    if y.ndim == 1 and encoding.classes:
+        return encoding.class_numbers(_cells(where, y))
+    if y.dtype.kind not in "iuf":
+        return None
+    return y[:, None] if y.ndim == 1 and y.dtype.kind == "f" else y
 
-    Raises:
-        ValueError: fraction is outside (0, 1) or leaves a part empty, seed is negative, or data's
-            arrays do not pair up.
-        TypeError: fraction is no real number or seed no whole number.
 
-    Source:
-        The hold-out method; the permutation is that of `numpy.random.default_rng(seed)`.
+def _column(y: np.ndarray) -> np.ndarray:
+    """Targets with the labels of a single column as (m,), and other whole numbers as floats."""
+    if y.ndim != 2 or y.dtype.kind == "f":
+        return y
+    if y.shape[1] == 1:
+        return y[:, 0]
+    return y.astype(np.float64) if y.dtype.kind in "iub" else y
 
-    Example:
-        >>> parts = split(Data(np.eye(5), np.eye(5), None, None, "eye"), fraction=0.4)
-        >>> parts.x.shape, parts.x_test.shape
-        ((3, 5), (2, 5))
 
-    """
-    problems = Problems()
-    if not isinstance(fraction, Real):
-        problems.type(f"fraction: expected a real number, got {fraction!r}; pass e.g. 0.2")
-    elif not 0 < fraction < 1:
-        problems.value(f"fraction: expected 0 < fraction < 1, got {fraction}; pass e.g. 0.2")
-    whole_number("seed", seed, 0, problems)
-    problems.raise_all()
-    if (data.x_test is None) != (data.y_test is None):
-        raise ValueError("data: expected x_test and y_test both or neither, got one; set the other")
-    if data.x_test is not None:
-        return data
-    m = len(data.x)
-    if len(data.y) != m:
+def _cells(where: str, y: np.ndarray) -> list[Any]:
+    try:
+        return (y.astype(str) if y.dtype.kind == "S" else y).tolist()
+    except ValueError as error:  # bytes of another encoding, or numbers that are no letters
         raise ValueError(
-            f"data: expected as many rows in x as in y, got {m} and {len(data.y)}; "
-            "give each example its target"
-        )
-    k = round(fraction * m)
-    if not 0 < k < m:
-        raise ValueError(
-            f"fraction: expected both parts to hold an example, got {k} of {m} held out by "
-            f"{fraction}; choose another fraction or give more examples"
-        )
-    order = np.random.default_rng(int(seed)).permutation(m)
-    test, train = order[:k], order[k:]
-    return Data(data.x[train], data.y[train], data.x[test], data.y[test], data.name)
+            f"{where}: expected y of text that can be read, got {error}; write it again"
+        ) from error
 
 
-def _read_folder(folder: str) -> dict[str, np.ndarray]:
-    """The arrays x, y and, where there are both, x_test, y_test of a folder of IDX files."""
-    names = {
-        key: f"{part}-{kind}-idx{ndim}-ubyte"
-        for pair, part in zip(_PAIRS, ("train", "t10k"), strict=True)
-        for key, kind, ndim in zip(pair, ("images", "labels"), (3, 1), strict=True)
-    }
-    files = {}
-    for key, name in names.items():
-        spellings = [
-            os.path.join(folder, spelling + end)
-            for end in ("", ".gz")
-            for spelling in (name, name.replace("-idx", ".idx"))
-        ]
-        files[key] = next((path for path in spellings if os.path.isfile(path)), None)
-    if missing := _missing(key for key, path in files.items() if path):
-        raise ValueError(
-            f"{folder}: expected {' and '.join(names[key] for key in missing)} (or .idx, or .gz), "
-            "got no such file; put the file there, or name another source"
-        )
-    arrays = {}
-    for key, path in files.items():
-        if path is None:
-            continue
-        arrays[key] = idx.read_idx(path)
-        ndim = 3 if key.startswith("x") else 1
-        if arrays[key].ndim != ndim:
-            raise idx.refusal(path, f"{ndim} dimensions", f"the shape {arrays[key].shape}")
-    return arrays
+# ── Arrays ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _missing(present: Iterable[str]) -> list[str]:
-    """What lacks of x, y and, once one of them is there, x_test, y_test."""
-    there = set(present)
-    wanted = {"x", "y"} | ({"x_test", "y_test"} if there & {"x_test", "y_test"} else set())
-    return sorted(wanted - there)
-
-
-def _read_npz(path: str) -> dict[str, np.ndarray]:
-    """The arrays x, y and, where there are both, x_test, y_test of a .npz file."""
-    with Npz(path) as archive:
-        archive.check_members(_KEYS)
-        there = sorted(archive.names)
-        if missing := _missing(there):
-            raise ValueError(
-                f"{path}: expected the arrays x and y, and x_test and y_test or neither, got "
-                f"{', '.join(there) or 'none'}; add {' and '.join(missing)} with numpy.savez"
-            )
-        return _arrays(archive, [key for key in _KEYS if key in there])
-
-
-def _arrays(archive: Npz, keys: list[str]) -> dict[str, np.ndarray]:
-    """These arrays, none of them read before the size of all is known."""
-    headers, total = {key: archive.header(key) for key in keys}, 0
-    for key, header in headers.items():
-        total += header.size
-        if total > idx.MAX_BYTES:
-            raise idx.too_large(archive.path, f"{key} of the shape {header.shape}", total)
-    check_unpacked(archive.path, total)
-    return {key: archive.array(key, header) for key, header in headers.items()}
-
-
-def _assemble(where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dtype) -> Data:
+def _assemble(
+    where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dtype, encoding: Encoding
+) -> Data:
     """Data of raw arrays: images flattened and scaled, labels one-hot, everything checked."""
     if wrong := [*_mismatches(arrays, dtype)]:
         raise ValueError(f"{where}: " + "; ".join(wrong))
     labels = [array for array in arrays.values() if array.ndim == 1]
-    classes = 1 + max((int(each.max()) for each in labels), default=0)
+    classes = max([len(encoding.classes), *(1 + int(each.max()) for each in labels)])
     entries = sum(array.size * (classes if array.ndim == 1 else 1) for array in arrays.values())
     if (size := entries * dtype.itemsize) > idx.MAX_BYTES:
         what = f"labels up to {classes - 1}" if labels else "no labels"
         raise idx.too_large(where, f"{len(arrays['x'])} examples with {what} in {dtype}", size)
-    # A table rounds each of the 256 values once, whatever dtype is.
-    pixels = (np.arange(256) / 255).astype(dtype)
-
-    def inputs(x: np.ndarray) -> np.ndarray:
-        return (pixels[x] if x.dtype == np.uint8 else x.astype(dtype)).reshape(len(x), -1)
 
     def targets(y: np.ndarray) -> np.ndarray:
         if y.ndim == 2:
@@ -278,20 +357,23 @@ def _assemble(where: str, name: str, arrays: dict[str, np.ndarray], dtype: np.dt
         one_hot[np.arange(len(y)), y.astype(np.intp)] = 1
         return one_hot
 
+    x, y = _flat(arrays["x"], dtype), targets(arrays["y"])
     if "x_test" not in arrays:
-        return Data(inputs(arrays["x"]), targets(arrays["y"]), None, None, name)
-    return Data(
-        inputs(arrays["x"]),
-        targets(arrays["y"]),
-        inputs(arrays["x_test"]),
-        targets(arrays["y_test"]),
-        name,
-    )
+        return Data(x, y, None, None, name, encoding)
+    x_test, y_test = _flat(arrays["x_test"], dtype), targets(arrays["y_test"])
+    return Data(x, y, x_test, y_test, name, encoding)
+
+
+def _flat(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Each example a row; pixels divided by 255."""
+    # A table rounds each of the 256 values once, whatever dtype is.
+    pixels = (np.arange(256) / 255).astype(dtype)
+    return (pixels[x] if x.dtype == np.uint8 else x.astype(dtype)).reshape(len(x), -1)
 
 
 def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]:
     """All that keeps the arrays from being examples and targets, in words."""
-    for x, y in _PAIRS:
+    for x, y in PAIRS:
         if x not in arrays:
             continue
         if arrays[x].dtype.kind != "f" and arrays[x].dtype != np.uint8:
@@ -300,13 +382,14 @@ def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]
             )
         if arrays[x].ndim < 2:
             yield f"expected {x} of shape (m, n_0), got {arrays[x].shape}; give each example a row"
+        if y not in arrays:
+            continue
         if (arrays[y].ndim, arrays[y].dtype.kind) not in ((1, "i"), (1, "u"), (2, "f")):
             yield (
-                f"expected {y} of (m, n_L) floats or (m,) integer labels, got "
-                f"{arrays[y].dtype} of shape {arrays[y].shape}; save targets as float32 rows"
+                f"expected {y} of (m, n_L) floats or (m,) labels, got {arrays[y].dtype} of shape "
+                f"{arrays[y].shape}; save targets as float32 rows, or labels as one number or word "
+                f"each"
             )
-        elif arrays[y].dtype.kind == "i" and arrays[y].min(initial=0) < 0:
-            yield f"expected labels ≥ 0 in {y}, got {arrays[y].min()}; number the classes from 0"
         if arrays[x].shape[:1] != arrays[y].shape[:1]:
             yield (
                 f"expected as many examples in {x} as in {y}, got shapes {arrays[x].shape} and "
@@ -317,7 +400,7 @@ def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]
             yield f"expected {key} to hold an entry, got the shape {array.shape}; give it examples"
         elif array.dtype.kind == "f":
             yield from _out_of_range(key, array, dtype)
-    for train, test in zip(*_PAIRS, strict=True) if "x_test" in arrays else ():
+    for train, test in zip(*PAIRS, strict=True) if "x_test" in arrays else ():
         a, b = arrays[train], arrays[test]
         if a.shape[1:] != b.shape[1:] or a.ndim != b.ndim:
             yield (

@@ -42,7 +42,7 @@ class Header(NamedTuple):
     Attributes:
         shape: of the array.
         in_columns: whether its entries are in column-major order.
-        dtype: of its entries, a real number's.
+        dtype: of its entries.
         start: the position of the first entry, after this header.
     """
 
@@ -94,8 +94,11 @@ class Npz:
         """The bytes that a member claims to hold, which are the most that are ever taken of it."""
         return self.archive.getinfo(f"{name}.npy").file_size
 
-    def header(self, name: str) -> Header:
-        """The header of one array; a ValueError where it is damaged or of no real numbers."""
+    def header(self, name: str, text: bool = False) -> Header:
+        """The header of one array; a ValueError where it is damaged or of no real numbers.
+
+        With `text` an array of words or of True and False will do as well.
+        """
         readers = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
@@ -107,7 +110,7 @@ class Npz:
             warnings.simplefilter("ignore", UserWarning)  # a file of Python 2 is as good
             shape, in_columns, dtype = readers[np.lib.format.read_magic(start)](start)
             header = Header(shape, in_columns, dtype, start.tell())
-        if dtype.kind not in "fiu":
+        if dtype.kind not in ("fiuUSb" if text else "fiu"):
             what = "pickled objects" if dtype.hasobject else f"dtype {dtype}"
             raise ValueError(
                 f"{self.path}: expected {name} to hold real numbers, got {what}; "

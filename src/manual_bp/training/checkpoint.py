@@ -26,6 +26,7 @@ from manual_bp.checks import FLOATS, Problems, jax_dtype, shown, whole_number
 from manual_bp.checks import path as check_path
 from manual_bp.costs import Cost
 from manual_bp.files.atomic import replacing
+from manual_bp.files.encoding import Encoding
 from manual_bp.files.npz import DAMAGE
 from manual_bp.network import Layer, Network, Params
 from manual_bp.own import no_function
@@ -52,6 +53,7 @@ def save(
     history: History | None = None,
     *,
     settings: Mapping[str, str] | None = None,
+    encoding: Encoding | None = None,
 ) -> None:
     """Write a network, its parameters and what `fit` measured to one file, whole or not at all.
 
@@ -61,6 +63,7 @@ def save(
         params: a `Layer(W, b)` for each layer.
         history: as `fit` gives it, with its optimiser state.
         settings: other words to keep, name to value.
+        encoding: what x and the outputs stand for, as `manual_bp.files.data` gives it.
 
     Raises:
         ValueError, TypeError: naming every argument that does not fit.
@@ -106,6 +109,8 @@ def save(
         "settings": dict(settings),
         "history": None,
     }
+    if encoding is not None and encoding != Encoding():
+        about["encoding"] = encoding._asdict()
     if history is not None:
         about["history"] = {"epoch": int(history.epoch), "stopped": history.stopped}
         arrays |= {name: getattr(history, name) for name in CURVES}
@@ -132,7 +137,8 @@ def load(
 
     Returns:
         The network, its params, and the history, None if none was saved. Its `optimizer_state`
-        goes into `fit(optimizer_state=…)`, with the optimiser that it is of.
+        goes into `fit(optimizer_state=…)`, with the optimiser that it is of. Where the inputs were
+        scaled, `load_encoding` has how.
 
     Raises:
         ValueError: the file is missing, damaged or not one of `save`'s; is of another network than
@@ -155,6 +161,27 @@ def load_settings(path: str | os.PathLike[str]) -> dict[str, str]:
     """The settings alone of a file that `save` wrote; raises as `load` does."""
     with _reading(path) as (about, _):
         return about["settings"]
+
+
+def load_encoding(path: str | os.PathLike[str]) -> Encoding:
+    """The encoding alone of a file that `save` wrote, empty if it has none; raises as `load` does.
+
+    Example:
+        >>> import jax, manual_bp as mbp, os, tempfile
+        >>> net = mbp.Network((1, 2), ("softmax",), "cross_entropy")
+        >>> encoding = Encoding(("length",), "kind", ("cat", "dog"), (2.0,), (0.5,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "net.safetensors")
+        ...     mbp.save(path, net, net.init(jax.random.key(0)), encoding=encoding)
+        ...     load_encoding(path) == encoding
+        True
+    """
+    with _reading(path) as (about, _):
+        try:
+            n_0, *_, n_L = about["network"]["sizes"]
+            return Encoding.from_dict(about.get("encoding", {}), n_0, n_L)
+        except (*DAMAGE, AttributeError) as error:
+            raise ValueError(_NOT_OURS) from error
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Scalar
 
 from manual_bp.backprop import cost, forward, mean_cost, update
 from manual_bp.checks import theirs
-from manual_bp.lean import descent_step
+from manual_bp.lean import class_of, descent_step
 from manual_bp.network import Network, Params
 
 Batches = tuple[Array, Array]
@@ -60,7 +60,7 @@ def descend(
         return carry, (C, a if classes else None)
 
     (params, state), (C, a) = jax.lax.scan(step, (params, state), batches)
-    right = _right(a, batches[1]).sum() if classes else jnp.array(0)
+    right = _right(net, a, batches[1]).sum() if classes else jnp.array(0)
     return params, state, C, right, all_finite(params)
 
 
@@ -121,11 +121,11 @@ def _step(
 def evaluate(net: Network, params: Params, x: Array, y: Array) -> tuple[Array, Array]:
     """C, and how many classes are right."""
     z, a = forward(net, params, x)
-    return mean_cost(net, params, z[-1], a[-1], y, len(x)), _right(a[-1], y).sum()
+    return mean_cost(net, params, z[-1], a[-1], y, len(x)), _right(net, a[-1], y).sum()
 
 
-def _right(a: Array, y: Array) -> Array:
-    return a.argmax(axis=-1) == y.argmax(axis=-1)
+def _right(net: Network, a: Array, y: Array) -> Array:
+    return class_of(net, a) == class_of(net, y)
 
 
 def all_finite(params: Params) -> Array:
@@ -137,6 +137,12 @@ def all_finite(params: Params) -> Array:
 def copy(tree: Any) -> Any:
     """The same arrays in memory of their own, which `descend` may use up."""
     return jax.tree.map(jnp.copy, tree)
+
+
+@partial(jax.jit, static_argnums=0)
+def one_of_two(net: Network, y: Array) -> Array:
+    """Whether each target of a single output is that of one of two classes."""
+    return ((y == (-1 if net.cost.family == "hinge" else 0)) | (y == 1)).all()
 
 
 @jax.jit

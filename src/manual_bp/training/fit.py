@@ -24,6 +24,7 @@ from manual_bp.training.epoch import (
     descend,
     evaluate,
     one_hot,
+    one_of_two,
     shuffled,
     until_nonfinite,
 )
@@ -70,7 +71,8 @@ def fit(
         learning_rate: η of the course's update rule; this or `optimizer`.
         optimizer: any `optax.GradientTransformation`.
         validation: (x, y) to measure after each epoch: cost, and accuracy for classes, which are
-            cross-entropy's targets, or one-hot rows of two and more.
+            cross-entropy's targets, one-hot rows of two and more, or of one output 0 and 1 with
+            sigmoid, −1 and 1 with hinge.
         verify_every: hold every n-th step of an epoch, from its first, against autodiff.
         on_epoch: called with params and the history so far after each epoch; training stops there
             where it returns False.
@@ -433,4 +435,7 @@ def _before_nonfinite(
 
 
 def _are_classes(net: Network, y: Array) -> bool:
-    return y.shape[1] > 1 and (net.cost.family == "cross_entropy" or bool(one_hot(y)))
+    if y.shape[1] == 1:
+        of_two = net.cost.family == "hinge" or net.activations[-1].name == "sigmoid"
+        return of_two and bool(one_of_two(net, y))
+    return net.cost.family == "cross_entropy" or bool(one_hot(y))
