@@ -121,7 +121,7 @@ def test_value_and_grad_keeps_one_array_a_layer(name):
 
 def test_the_class_of_one_output_is_the_nearer_target():
     params = (Layer(jnp.ones((1, 1)), jnp.zeros(1)),)
-    x = jnp.array([[-0.2], [0.3], [0.7]])
-    for cost, classes in (("quadratic", [0, 0, 1]), ("hinge", [0, 1, 1])):
+    x = jnp.array([[-0.2], [0.0], [0.3], [0.5], [0.7]])
+    for cost, classes in (("quadratic", [0, 0, 0, 1, 1]), ("hinge", [0, 1, 1, 1, 1])):
         net = Network((1, 1), ("identity",), cost)
         assert predict(net, params, x, classes=True).tolist() == classes

@@ -16,6 +16,7 @@ from manual_bp.cli import train as command
 from manual_bp.training.checkpoint import load_settings
 from manual_bp.verdicts import compare
 from running import call, interrupt, run, started
+from trained_files import arrays, assert_same
 
 
 def train(folder, *flags):
@@ -33,25 +34,6 @@ def folder(tmp_path_factory):
     code, _, err = train(folder, "--data", "data.npz", "--epochs", 3, "--save", "a.safetensors")
     assert (code, err) == (0, "")
     return folder
-
-
-def arrays(path):
-    """All the numbers of a file, but for the seconds."""
-    _, params, history = mbp.load(path)
-    found = {
-        f"{name}{l}": v for l, layer in enumerate(params) for name, v in layer._asdict().items()
-    }
-    found |= {f"state {name}": v for name, v in history.optimizer_state.arrays.items()}
-    for name in ("cost", "accuracy", "validation_cost", "validation_accuracy"):
-        found[name] = getattr(history, name)
-    return {name: np.asarray(v) for name, v in found.items() if v is not None}
-
-
-def assert_same(one, other):
-    one, other = arrays(one), arrays(other)
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 def test_digits_by_default_reach_97_percent(tmp_path):

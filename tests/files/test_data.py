@@ -10,7 +10,8 @@ import pytest
 from idx_bytes import flipped, idx
 from manual_bp.files import idx as idx_module
 from manual_bp.files import unpacking
-from manual_bp.files.data import Data, load, load_inputs, split
+from manual_bp.files.data import load, load_inputs
+from manual_bp.files.encoding import Encoding
 from manual_bp.files.npz import Npz
 
 RNG = np.random.default_rng(7)
@@ -96,10 +97,10 @@ def test_a_dtype_that_is_none_of_the_four_is_refused(dtype):
 
 
 @pytest.mark.parametrize("path_type", [str, pathlib.Path])
-@pytest.mark.parametrize("name", ["missing", "other.csv", "missing.npz", "digits"])
+@pytest.mark.parametrize("name", ["missing", "other.xls", "missing.npz", "digits"])
 def test_a_source_of_no_kind_is_refused(name, path_type, tmp_path):
-    (tmp_path / "other.csv").write_text("1,2")
-    with pytest.raises(ValueError, match=r'source: expected "digits", a .npz file or a folder'):
+    (tmp_path / "other.xls").write_text("1,2")
+    with pytest.raises(ValueError, match=r'source: expected "digits", a .csv or .npz file, or'):
         load(path_type(tmp_path / name))
 
 
@@ -168,7 +169,7 @@ def test_npz_floats_are_taken_as_they_are(tmp_path):
     toy = load(path)
     assert_same(toy.x, FLOATS)
     assert_same(toy.y, FLOATS[:, :2])
-    assert toy[2:] == (None, None, "toy.npz")
+    assert toy[2:5] == (None, None, "toy.npz")
 
 
 @pytest.mark.parametrize("label_dtype", ["uint8", "int64", ">u4", "uint64"])
@@ -181,6 +182,53 @@ def test_npz_images_and_labels(label_dtype, tmp_path):
     assert_same(toy.x_test, TEST_IMAGES.reshape(2, 6) / 255)
     assert_same(toy.y, np.eye(5)[LABELS])
     assert_same(toy.y_test, np.eye(5)[TEST_LABELS])
+
+
+LABELLED = {
+    "text": (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+    "bytes": ([b"b", b"a", b"b"], ("a", "b"), [1, 0, 1]),
+    "truth": ([True, False, True], ("False", "True"), [1, 0, 1]),
+    "negative": ([1, -1, 1], ("-1", "1"), [1, 0, 1]),
+    "vast": ([10**12, 0, 10**12], ("0", "1000000000000"), [1, 0, 1]),
+    "unsigned": (np.array([2**64 - 1, 0, 0], "u8"), ("0", "18446744073709551615"), [1, 0, 0]),
+    "whole floats": ([2.0, 0, 2], ("0", "2"), [1, 0, 1]),
+    "a column": ([["b"], ["a"], ["b"]], ("a", "b"), [1, 0, 1]),
+    "their numbers": ([2, 0, 0], (), [2, 0, 0]),
+}
+
+
+@pytest.mark.parametrize(("y", "classes", "labels"), LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("names", [("x", "y"), ("X", "labels")], ids="/".join)
+def test_labels_of_every_kind(y, classes, labels, names, tmp_path):
+    x = np.eye(3)
+    path = write_npz(tmp_path / "toy.npz", **dict(zip(names, (x, np.array(y)), strict=True)))
+    toy = load(path)
+    assert toy.encoding == Encoding(classes=classes)
+    assert_same(toy.y, np.eye(max(labels) + 1, dtype=np.float32)[labels])
+    # To predict they are read as the classes of the network.
+    assert load_inputs(path, encoding=toy.encoding).y.tolist() == labels
+
+
+def test_labels_of_both_parts_are_numbered_together(tmp_path):
+    y, y_test = np.array(["b", "c"]), np.array(["a"])
+    toy = load(write_npz(tmp_path / "toy.npz", X=FLOATS, y=y, X_test=FLOATS[:1], y_test=y_test))
+    assert toy.encoding.classes == ("a", "b", "c")
+    assert_same(toy.y, np.eye(3, dtype=np.float32)[[1, 2]])
+    assert_same(toy.y_test, np.eye(3, dtype=np.float32)[[0]])
+
+
+@pytest.mark.parametrize("y", [[0.5, 2.0, 7.25], [[0.5], [2.0], [7.25]]], ids=["(m,)", "(m, 1)"])
+def test_numbers_are_targets_as_they_are(y, tmp_path):
+    path = write_npz(tmp_path / "toy.npz", x=np.eye(3), y=np.array(y))
+    assert_same(load(path).y, np.float32([[0.5], [2], [7.25]]))
+    assert_same(load_inputs(path, "float64").y, np.array([[0.5], [2], [7.25]]))
+
+
+def test_the_task_of_whole_numbers(tmp_path):
+    path = write_npz(tmp_path / "toy.npz", x=FLOATS, y=INTS)
+    assert_same(load(path, task="regression").y, np.float32([[1], [0]]))
+    with pytest.raises(ValueError, match='task: expected "classification" or "regression", got'):
+        load(path, task="classes")
 
 
 def test_npz_in_column_order_and_other_byte_order(tmp_path):
@@ -204,23 +252,21 @@ BAD_NPZ = {
     "objects in x": ({"x": np.array([[1], [None]]), "y": INTS}, "x to hold real .* pickled"),
     "objects in y": ({"x": FLOATS, "y": np.array([1, None])}, "y to hold real .* pickled"),
     "complex x": ({"x": FLOATS + 0j, "y": INTS}, "got dtype complex64"),
-    "text": ({"x": FLOATS, "y": np.array(["a", "b"])}, "got dtype <U1"),
-    "bool labels": ({"x": FLOATS, "y": INTS > 0}, "got dtype bool"),
+    "text in x": ({"x": np.array([["a"], ["b"]]), "y": INTS}, "x to hold real .* got dtype <U1"),
+    "text in columns": ({"x": FLOATS, "y": np.array([["a", "b"]] * 2)}, "y of .m, n_L. floats or"),
+    "one class": ({"x": FLOATS, "y": INTS * 0}, "two classes or more in 'y', got '0' alone"),
+    "one text": ({"x": FLOATS, "y": np.array(["a", "a"])}, "two classes .* got 'a' alone"),
+    "bytes": ({"x": FLOATS, "y": np.array([b"a", b"\xff"])}, "y of text that can be read"),
     "bfloat16": ({"x": FLOATS.astype(ml_dtypes.bfloat16), "y": INTS}, r"got dtype \|V2"),
     "int64 x": ({"x": FLOATS.astype(int), "y": INTS}, "x of floats or uint8 pixels, got int64"),
     "scalar x": ({"x": np.float32(1), "y": INTS}, r"x of shape \(m, n_0\), got \(\)"),
     "1-d x": ({"x": FLOATS[:, 0], "y": INTS}, r"x of shape \(m, n_0\), got \(2,\)"),
     "3-d y": ({"x": FLOATS, "y": FLOATS[:, :, None]}, "expected y of .m, n_L. floats or"),
-    "1-d float y": ({"x": FLOATS, "y": FLOATS[:, 0]}, "expected y of .m, n_L. floats or"),
-    "2-d integer y": ({"x": FLOATS, "y": INTS[:, None]}, "expected y of .m, n_L. floats or"),
     "different m": ({"x": FLOATS, "y": LABELS}, "as many examples in x as in y"),
     "no examples": ({"x": FLOATS[:0], "y": INTS[:0]}, r"x to hold an entry, got the shape \(0, 3"),
     "no inputs": ({"x": FLOATS[:, :0], "y": INTS}, r"x to hold an entry, got the shape \(2, 0\)"),
     "nan": ({"x": NAN, "y": INTS}, r"finite x, got nan at \(1, 2\)"),
     "infinity": ({"x": FLOATS, "y": INF}, r"finite y, got -inf at \(0, 1\)"),
-    "negative label": ({"x": FLOATS, "y": INTS - 1}, "labels ≥ 0 in y, got -1"),
-    "vast label": ({"x": FLOATS, "y": INTS * 10**12}, "labels up to 1000000000000"),
-    "vast uint64": ({"x": FLOATS, "y": np.array([2**64 - 1, 0], "u8")}, "18446744073709551615"),
     "above float32": ({"x": np.array([[1e39], [0]]), "y": INTS}, "x in float32's range"),
     "below float32": ({"x": FLOATS, "y": np.array([[-1e39], [0]])}, "y in float32's range"),
     "test width": (
@@ -247,8 +293,8 @@ def test_a_bad_npz_is_refused(arrays, message, tmp_path):
 
 
 def test_all_mismatches_are_told_together(tmp_path):
-    path = write_npz(tmp_path / "bad.npz", x=NAN, y=np.array([-1]))
-    with pytest.raises(ValueError, match=r"labels ≥ 0 .*as many examples .*finite x"):
+    path = write_npz(tmp_path / "bad.npz", x=NAN, y=np.ones((1, 1, 1)))
+    with pytest.raises(ValueError, match=r"expected y of .*as many examples .*finite x"):
         load(path)
 
 
@@ -356,58 +402,89 @@ def test_a_pickle_named_npz_is_never_run(tmp_path):
         load(tmp_path / "x.npz")
 
 
-# split
-
-m = 11
-ROWS = Data(np.arange(m)[:, None] * 1.0, np.arange(m)[:, None] * [[2.0, 3.0]], None, None, "rows")
-
-
-@pytest.mark.parametrize(("fraction", "k"), [(0.2, 2), (0.5, 6), (0.9, 10), (np.float32(0.1), 1)])
-def test_split_is_disjoint_complete_and_keeps_pairs(fraction, k):
-    parts = split(ROWS, fraction)
-    assert parts.name == "rows"
-    assert parts.x.shape == (m - k, 1)
-    assert parts.x_test.shape == (k, 1)
-    assert sorted([*parts.x.ravel(), *parts.x_test.ravel()]) == list(range(m))
-    assert_same(parts.y, parts.x * [[2.0, 3.0]])
-    assert_same(parts.y_test, parts.x_test * [[2.0, 3.0]])
-
-
-def test_split_is_fixed_by_its_seed():
-    first, again, other = split(ROWS, seed=3), split(ROWS, seed=3), split(ROWS, seed=4)
-    for a, b in zip(first[:4], again[:4], strict=True):
-        assert_same(a, b)
-    assert not np.array_equal(first.x, other.x)
-    assert not np.array_equal(first.x, np.sort(first.x, axis=0))
-    assert_same(ROWS.x, np.arange(m)[:, None] * 1.0)
-
-
-def test_split_keeps_the_test_part_there_is():
-    parts = split(ROWS)
-    assert split(parts, 0.5, seed=9) is parts
-
-
-BAD_SPLITS = {
-    "zero": ({"fraction": 0}, ValueError, "0 < fraction < 1, got 0"),
-    "one": ({"fraction": 1.0}, ValueError, "0 < fraction < 1, got 1.0"),
-    "negative": ({"fraction": -0.2}, ValueError, "0 < fraction < 1"),
-    "nan": ({"fraction": float("nan")}, ValueError, "0 < fraction < 1, got nan"),
-    "no test example": ({"fraction": 0.04}, ValueError, "got 0 of 11 held out"),
-    "no train example": ({"fraction": 0.99}, ValueError, "got 11 of 11 held out"),
-    "text": ({"fraction": "0.2"}, TypeError, "fraction: expected a real number"),
-    "negative seed": ({"seed": -1}, ValueError, "seed: expected a whole number ≥ 0"),
-    "no seed": ({"seed": None}, TypeError, "seed: expected a whole number"),
-    "half a test part": ({"data": ROWS._replace(x_test=ROWS.x)}, ValueError, "both or neither"),
-    "unpaired": ({"data": ROWS._replace(y=ROWS.y[1:])}, ValueError, "got 11 and 10"),
-}
-
-
-@pytest.mark.parametrize(("given", "error", "message"), BAD_SPLITS.values(), ids=BAD_SPLITS)
-def test_a_bad_split_is_refused(given, error, message):
-    with pytest.raises(error, match=message):
-        split(**{"data": ROWS} | given)
-
-
 def test_names_of_relative_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(write_mnist(tmp_path))
     assert load(pathlib.Path()).name == tmp_path.name
+
+
+# CSV
+
+CSV = "size,age,kind\n1.5,3,cat\n-2,1,dog\n0,0,cat\n1,1,dog\n"
+
+
+def write_csv(folder, text=CSV, name="a.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_csv_file(tmp_path):
+    data = load(str(write_csv(tmp_path)), "float64")
+    assert data.encoding == Encoding(("size", "age"), "kind", ("cat", "dog"))
+    assert_same(data.x, np.array([[1.5, 3], [-2, 1], [0, 0], [1, 1]]))
+    assert_same(data.y, np.eye(2)[[0, 1, 0, 1]])
+    assert data[2:5] == (None, None, "a.csv")
+
+
+def test_a_csv_file_of_numbers(tmp_path):
+    data = load(write_csv(tmp_path), target="size", ignore=["kind"])
+    assert data.encoding == Encoding(("age",), "size")
+    assert_same(data.y, np.float32([[1.5], [-2], [0], [1]]))
+
+
+def test_names_are_those_of_tables(tmp_path):
+    path = write_npz(tmp_path / "toy.npz", x=FLOATS, y=INTS)
+    for name, given in (("target", "y"), ("ignore", ["y"])):
+        with pytest.raises(ValueError, match=rf"^{name}: only a CSV file has names"):
+            load(path, **{name: given})
+
+
+def test_a_csv_file_beyond_a_format_is_refused(tmp_path):
+    path = write_csv(tmp_path, "a,y\n1e39,x\n1,z\n1,z\n")
+    with pytest.raises(ValueError, match="expected x in float32's range"):
+        load(path)
+
+
+ENCODING = Encoding(("size", "age"), "kind", ("cat", "cow", "dog"), (1.0, 2.0), (2.0, 4.0))
+
+
+def test_on_with_the_columns_and_classes_of_a_network(tmp_path):
+    path = write_csv(tmp_path, "kind,age,more,size\ndog,3,7,1\ncat,1,8,0\n")
+    data = load(path, encoding=ENCODING)
+    assert data.encoding == ENCODING
+    assert_same(data.x, np.float32([[1, 3], [0, 1]]))
+    assert_same(data.y, np.float32([[0, 0, 1], [1, 0, 0]]))
+    path = write_csv(tmp_path, CSV.replace("1,1,dog", "1,1,cot"))
+    with pytest.raises(ValueError, match=r"trained on, got 'cot'; did you mean 'cow'\?"):
+        load(path, encoding=ENCODING)
+
+
+def test_inputs_are_found_by_name_and_scaled(tmp_path):
+    path = write_csv(tmp_path, "kind,age,more,size\ndog,6,7,1\nemu,2,8,3\n,2,8,3\n")
+    inputs = load_inputs(path, "float32", ENCODING)
+    assert_same(inputs.x, np.float32([[0, 1], [1, 0], [1, 0]]))
+    assert inputs.y.tolist() == [2, -1, None]
+    assert inputs.left_out == ("more",)
+    inputs = load_inputs(write_csv(tmp_path, "age,size\n6,1\n"), "float32", ENCODING)
+    assert (inputs.x.tolist(), inputs.y, inputs.left_out) == ([[0, 1]], None, ())
+    # Of arrays they have no names.
+    path = write_npz(tmp_path / "toy.npz", x=np.array([[1.0, 6]]))
+    assert_same(load_inputs(path, "float32", ENCODING).x, np.float32([[0, 1]]))
+
+
+def test_numbers_to_predict(tmp_path):
+    path, encoding = write_csv(tmp_path, "a,y\n1,2.5\n2,\n"), Encoding(("a",), "y")
+    assert load_inputs(path, encoding=encoding).y.tolist() == [[2.5], [None]]
+    path = write_csv(tmp_path, "a,y\n1,\n2,\n")
+    assert load_inputs(path, encoding=encoding).y is None
+
+
+def test_a_frame_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": [1.5, -2, 0, 1], "kind": pandas.Categorical(list("abab"))})
+    data = load(frame)
+    assert data.encoding == Encoding(("size",), "kind", ("a", "b"))
+    assert data.name == "DataFrame"
+    assert_same(data.y, np.float32([[1, 0], [0, 1]] * 2))
+    inputs = load_inputs(frame[["kind", "size"]], encoding=data.encoding)
+    assert_same(inputs.x, data.x)
+    assert inputs.y.tolist() == [0, 1, 0, 1]

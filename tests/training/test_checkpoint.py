@@ -16,8 +16,9 @@ from safetensors import safe_open
 from safetensors.numpy import save as serialized
 
 import manual_bp as mbp
+from manual_bp.files.encoding import Encoding
 from manual_bp.training import checkpoint
-from manual_bp.training.checkpoint import load, load_settings, save
+from manual_bp.training.checkpoint import load, load_encoding, load_settings, save
 from manual_bp.training.fit import taken_up
 from manual_bp.training.history import CURVES, named
 from training_case import KEY, NET, OPTIMIZERS, case, run, same
@@ -117,6 +118,30 @@ def test_a_key_in_an_optimisers_state(tmp_path, trained):
     state = taken_up(noisy, params, load(tmp_path / "a")[2].optimizer_state)
     assert state.rng_key.dtype == jax.random.key(0).dtype
     assert jax.random.bits(state.rng_key) == jax.random.bits(jax.random.key(3))
+
+
+ENCODING = Encoding(("a", "b", "c"), "y", ("k", "l", "m", "½"), (0.1, 1 / 3, -2.0), (1.0, 2.5, 3.0))
+
+
+def test_an_encoding_goes_along(tmp_path):
+    params, *_ = case()
+    save(tmp_path / "a", NET, params, encoding=ENCODING)
+    assert load_encoding(tmp_path / "a") == ENCODING
+    assert same(load(tmp_path / "a")[1], params)
+    # Without one, nothing is written of it: such files are those of before.
+    save(tmp_path / "b", NET, params, encoding=Encoding())
+    save(tmp_path / "c", NET, params)
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+    assert load_encoding(tmp_path / "c") == load_encoding(OLD) == Encoding()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"columns": ("a",)}, {"deviation": (0.0, 1.0, 1.0)}, {"mean": (np.nan, 0.0, 0.0)}]
+)
+def test_an_encoding_of_another_network_is_refused(tmp_path, wrong):
+    save(tmp_path / "a", NET, case()[0], encoding=ENCODING._replace(**wrong))
+    with pytest.raises(ValueError, match=f"a: {NOT_OURS}"):
+        load_encoding(tmp_path / "a")
 
 
 def test_settings_that_are_no_words_are_refused(tmp_path):

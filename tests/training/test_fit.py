@@ -140,6 +140,29 @@ def test_training_accuracy_is_that_of_the_steps():
     assert run(*case(), epochs=1)[1].accuracy.tolist() == [right / M]
 
 
+@pytest.mark.parametrize(
+    ("output", "cost", "low", "middle"),
+    [
+        ("sigmoid", "binary_cross_entropy", 0, 0.5),
+        ("sigmoid", "quadratic", 0, 0.5),
+        ("identity", "hinge", -1, 0),
+    ],
+)
+def test_accuracy_of_one_output(output, cost, low, middle):
+    net = mbp.Network((3, 1), (output,), cost)
+    params, x = net.init(KEY), np.asarray(case()[1])
+    y = np.where(np.arange(M) % 3 == 0, 1.0, low)[:, None].astype(np.float32)
+    settings = {"epochs": 1, "batch_size": M, "key": KEY, "learning_rate": 0.1}
+    got, history = fit(net, params, x, y, **settings, validation=(x[:9], y[:9]))
+    for curve, of, m in (("accuracy", params, M), ("validation_accuracy", got, 9)):
+        a = np.asarray(mbp.forward(net, of, x[:m])[1][-1])
+        right = int(((a >= middle) == (y[:m] == 1)).sum())
+        assert 0 < right < m
+        assert getattr(history, curve).tolist() == [right / m]
+    if low == 0:  # targets between the two are no classes
+        assert fit(net, params, x, y / 2, **settings)[1].accuracy is None
+
+
 def test_no_accuracy_without_classes():
     net = mbp.Network((3, 4), ("tanh",), "quadratic")
     params, x, y = case(net=net)

@@ -181,21 +181,23 @@ def train(
             first = x[: run.batch], y[: run.batch]
             draw(picture, f"{net}, {data.name}", file.whole(ended.history), net, params, *first)
             kept += f"; drawn in {picture}"
-    advice = hint(file.whole(ended.history), eta, bool(data.encoding.mean))
-    if advice and not quiet and not ended.interrupted:
-        print(f"hint: {advice}", file=sys.stderr)
     if ended.early:
-        lowest = f"the held-out cost did not fall for {patience}"
-        kept = f"; stopped after {ended.history.epoch}, for {lowest}{kept}"
+        why = f"for the held-out cost did not fall for {patience}"
+        kept = f"; stopped after {ended.history.epoch}, {why}{kept}"
+    code = 0
     if ended.interrupted or ended.history.stopped:
         why = f"interrupted after {ended.history.epoch} of {epochs} epochs"
         why = why if ended.interrupted else ended.history.stopped
         if patience is not None:
             why += f"; kept those of epoch {whole.epoch}"
         print(f"manual-bp train: {why}{kept}", file=sys.stderr)
-        return 130 if ended.interrupted else 1
-    print(f"{closing(whole)}; {seconds:.1f} s{kept}")
-    return 0
+        code = 130 if ended.interrupted else 1
+    else:
+        print(f"{closing(whole)}; {seconds:.1f} s{kept}")
+    advice = hint(file.whole(ended.history), eta, bool(data.encoding.mean))
+    if advice and not quiet and not ended.interrupted:
+        print(f"hint: {advice}", file=sys.stderr)
+    return code
 
 
 def _are_scalable(net: mbp.Network, data: Data) -> bool:

@@ -138,11 +138,12 @@ def load(
     if target is not None or [*ignore]:
         given = "target" if target is not None else "ignore"
         raise ValueError(
-            f"{given}: only a CSV file has names of columns, got {source!r}; leave {given} out"
+            f"{given}: only a CSV file has names of columns, got {source!r}; leave it out"
         )
     where, name, arrays = _read_arrays(source)
     arrays, classes = _labelled(where, arrays, task, encoding)
-    return _assemble(where, name, arrays, dtype, encoding or Encoding(classes=classes))
+    encoding = (encoding or Encoding())._replace(classes=classes)
+    return _assemble(where, name, arrays, dtype, encoding)
 
 
 def load_inputs(
@@ -183,7 +184,9 @@ def load_inputs(
     unscaled = np.dtype(np.float64) if encoding.mean else kind
     if wrong := [*_mismatches({"x": x} if y is None else {"x": x, "y": y}, unscaled)]:
         raise ValueError(f"{where}: " + "; ".join(wrong))
-    return Inputs(encoding.scaled(_flat(x, unscaled)).astype(kind), y, left_out)
+    with np.errstate(over="ignore"):  # an infinity is told of by what takes x
+        scaled = encoding.scaled(_flat(x, unscaled)).astype(kind)
+    return Inputs(scaled, y, left_out)
 
 
 # ── Sources ──────────────────────────────────────────────────────────────────────────────────────

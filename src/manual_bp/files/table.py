@@ -86,13 +86,13 @@ def opened(source: Any) -> Table:
             f"{where}: expected a name for each column, got none for column "
             f"{names.index('', first) + 1}; name it in the first line"
         )
-    if twice := sorted({name for name in counted if counted.count(name) > 1}):
-        raise ValueError(f"{where}: expected each name once, got {twice[0]!r} twice; rename one")
     if not is_frame(source) and _are_numbers(counted):
         raise ValueError(
             f"{where}: expected column names in the first line, got numbers ({names[first]}, …); "
             f"write a line of names above them"
         )
+    if twice := sorted({name for name in counted if counted.count(name) > 1}):
+        raise ValueError(f"{where}: expected each name once, got {twice[0]!r} twice; rename one")
     return Table(where, names, first, rows)
 
 
@@ -192,18 +192,18 @@ class _Bad:
             more = f" and in {count} more" if (count := self.count[column] - 1) else ""
             told.append(f"{got} in column {self.table.names[column]!r}, row {row}{more}")
         if len(self.first) > _TOLD:
-            told.append(f"{len(self.first) - _TOLD} more columns like these")
-        fixes = ["leave a column out (ignore)"]
+            told.append(f"and the like in {len(self.first) - _TOLD} more")
         cells = [cell for _, cell in self.first.values()]
-        if any(map(is_missing, cells)):
-            fixes.append("fill in what is missing or take those rows out")
-        if any(isinstance(cell, str) and _number(cell.replace(",", ".")) for cell in cells):
+        words = [cell for cell in cells if not is_missing(cell) and _number(cell) is None]
+        fixes = ["leave the column out (ignore)"]
+        if len(words) < len(cells):
+            fixes.append("fill in what is missing, or take those rows out")
+        if any("," in str(word) and _number(word.replace(",", ".")) is not None for word in words):
             fixes.append("write 0.5, not 0,5")
-        elif not all(map(is_missing, cells)):
-            fixes.append("write numbers for words")
-            fixes.append("if it holds the classes, name it (target)")
+        elif words:
+            fixes.append("write numbers for words, or name it if it is what to predict (target)")
         raise ValueError(
-            f"{self.table.where}: expected numbers, got {'; '.join(told)}. "
+            f"{self.table.where}: expected finite numbers, got {'; '.join(told)}. "
             f"{', or '.join(fixes).capitalize()}"
         )
 
@@ -262,7 +262,7 @@ def class_targets(
     """The number of each class, (m,), and their texts in order: by size if numbers, else by text.
 
     Raises:
-        ValueError: there is one class alone, or as many as rows.
+        ValueError: there is one class alone, or one in each of many rows.
     """
     texts = [class_text(cell) for cell in cells]
     different = set(texts)
@@ -271,7 +271,7 @@ def class_targets(
             f"{where}: expected two classes or more in {name!r}, got {texts[0]!r} alone; give "
             f"examples of another, or name another target"
         )
-    if len(different) == len(texts) > 2:
+    if len(different) == len(texts) > MOST_CLASSES:
         raise ValueError(
             f"{where}: expected classes that come more than once in {name!r}, got another one in "
             f"each of {len(texts)} rows, such as {texts[0]!r}; name another target"
