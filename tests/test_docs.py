@@ -12,6 +12,7 @@ import pytest
 
 import manual_bp
 from manual_bp.diagnosis.edits import CATALOGUE
+from running import call
 
 ROOT = pathlib.Path(__file__).parent.parent
 # The modules that need a library which need not be there.
@@ -61,6 +62,31 @@ def test_readme_examples(monkeypatch, tmp_path):
             namespace = test.globs
         else:
             exec(compile(block, f"README.md, python block {i}", "exec"), namespace)
+
+
+def test_the_training_page(monkeypatch, tmp_path, capsys):
+    """Its commands and its program, on the file of which it speaks."""
+    from sklearn.datasets import load_iris
+
+    iris = load_iris()
+    names = [name.removesuffix(" (cm)") for name in iris.feature_names]
+    with open(tmp_path / "iris.csv", "w") as file:
+        print(*names, "species", sep=",", file=file)
+        for x, k in zip(iris.data, iris.target, strict=True):
+            print(*x, iris.target_names[k], sep=",", file=file)
+    page = (ROOT / "docs" / "training.md").read_text()
+    commands, told, program, shown = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
+    install, *commands = [line.split()[1:] for line in commands.splitlines()]
+    assert install == ["install", "manual_bp"]
+    (code, out, _), (predicted, classes, right) = (
+        call(*command, folder=tmp_path) for command in commands
+    )
+    assert (code, out.startswith(told), predicted) == (0, True, 0)
+    assert classes.split()[:2] == ["setosa", "setosa"]
+    assert int(right.split()[0]) >= 140
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/training.md", "exec"), {"__name__": "training"})
+    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize(

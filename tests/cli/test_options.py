@@ -84,5 +84,5 @@ def test_errors_name_flags():
         named_as_flags(),
     ):
         raise ValueError("target: no (ignore) of it: target")
-    with pytest.raises(TypeError, match="^DATA: no$"), named_as_flags(source="DATA"):
+    with pytest.raises(TypeError, match=r"^DATA: no$"), named_as_flags(source="DATA"):
         raise TypeError("source: no")
