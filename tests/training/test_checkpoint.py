@@ -144,6 +144,15 @@ def test_an_encoding_of_another_network_is_refused(tmp_path, wrong):
         load_encoding(tmp_path / "a")
 
 
+def test_what_is_no_encoding_is_refused(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"encoding: expected that of manual_bp\.files\.data, got {}"
+    ):
+        save(tmp_path / "a", NET, case()[0], encoding={})
+    with pytest.raises(TypeError, match="path: expected the path of a file, got None"):
+        load_encoding(None)
+
+
 def test_settings_that_are_no_words_are_refused(tmp_path):
     with pytest.raises(TypeError, match="settings: expected words"):
         save(tmp_path / "a", NET, case()[0], settings={"seed": 1})

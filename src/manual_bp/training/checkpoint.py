@@ -97,6 +97,8 @@ def save(
         problems.type(
             f"settings: expected words, name to value, got {shown(settings)}; pass str(value)"
         )
+    if not isinstance(encoding, Encoding | None):
+        problems.type(f"encoding: expected that of manual_bp.files.data, got {shown(encoding)}")
     problems.raise_all()
     params = read_params(net, params)
     arrays: dict[str, Any] = {}
@@ -176,6 +178,9 @@ def load_encoding(path: str | os.PathLike[str]) -> Encoding:
         ...     load_encoding(path) == encoding
         True
     """
+    problems = Problems()
+    check_path("path", path, problems)
+    problems.raise_all()
     with _reading(path) as (about, _):
         try:
             n_0, *_, n_L = about["network"]["sizes"]
