@@ -194,6 +194,10 @@ def test_bad_csv_usage_is_one_error_and_2(table, flags, message):
 
 def test_a_file_keeps_its_scaling(table):
     train(table, *KINDS[:2], "--epochs", 1, "--save", "d.safetensors", "--quiet")
-    code, _, err = train(table, "--load", "d.safetensors", "--no-standardize")
+    again = ("--load", "d.safetensors", "--epochs", 2, "--save", "d.safetensors")
+    code, _, err = train(table, *again, "--no-standardize")
     assert code == 2
     assert "--no-standardize: the inputs of the file of --load were standardized; leave" in err
+    before = load_encoding(table / "d.safetensors")
+    assert train(table, *again, "--standardize", "--test", 0.5)[0] == 0
+    assert load_encoding(table / "d.safetensors") == before  # though the training part is another

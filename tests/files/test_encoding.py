@@ -23,8 +23,9 @@ def test_inputs_have_mean_0_and_deviation_1():
 
 
 def test_a_constant_that_float64_cannot_hold_is_constant():
-    x = np.full((10, 1), 0.1)
-    assert Encoding().fitted(x).scaled(x).tolist() == [[0]] * 10
+    x = np.full((3, 1), 0.1)
+    assert x.std() > 0  # by rounding alone
+    assert Encoding().fitted(x).scaled(x).tolist() == [[0]] * 3
 
 
 def test_targets_and_back():

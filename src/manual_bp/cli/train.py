@@ -39,7 +39,7 @@ OPTIMIZERS: dict[str, tuple[float, Callable[[float], Any] | None]] = {
 }
 SETTINGS = (
     *("sizes", "activation", "output", "cost", "l2", "l2-biases", "no-bias"),
-    *("data", "target", "ignore", "task", "test", "standardize"),
+    *("data", "target", "ignore", "task", "test"),
     *("batch", "learning-rate", "dtype", "precision", "seed", "optimizer", "patience"),
 )
 SECONDS_BETWEEN_SAVES = 1.0
@@ -220,14 +220,8 @@ def with_its_settings(argv: list[str]) -> list[str]:
     if not path or path.startswith("--"):
         return argv  # the parser tells what is missing
     stored = load_settings(path)
-    return [
-        *argv,
-        *(
-            f"--{name}={stored[name]}"
-            for name in SETTINGS
-            if name in stored and not {f"--{name}", f"--no-{name}"} & {*given}
-        ),
-    ]
+    known = [f"--{name}={stored[name]}" for name in SETTINGS if name in stored]
+    return [*argv, *(word for word in known if word.partition("=")[0] not in given)]
 
 
 def _settings(

@@ -114,7 +114,6 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; of a constant one that is 1, as of no scaling."""
     x = np.asarray(x, np.float64)
     size = np.abs(x).max(axis=0)
-    size = np.where(size > 0, size, 1)  # lest squares overflow
-    constant = x.max(axis=0) == x.min(axis=0)
-    mean, deviation = (x / size).mean(axis=0) * size, (x / size).std(axis=0) * size
-    return np.where(constant, x[0], mean), np.where(constant | (deviation == 0), 1, deviation)
+    size = np.where(size > 0, size, 1)  # by which a constant is 1, exactly, and no square overflows
+    deviation = (x / size).std(axis=0) * size
+    return (x / size).mean(axis=0) * size, np.where(deviation > 0, deviation, 1)
