@@ -158,15 +158,17 @@ def train(
                 )
         settings = _settings(network, run, device, net, optimizer, eta, patience)
         file = Checkpoint(save, net, earlier, settings, data.encoding)
-        x, y, x_test, y_test = (None if part is None else jnp.asarray(part) for part in data[:4])
+        x, y = jnp.asarray(data.x), jnp.asarray(data.y)
+        held_out = None
+        if data.x_test is not None:
+            held_out = jnp.asarray(data.x_test), jnp.asarray(data.y_test)
         if not quiet:
             print(f"{net}, {examples(data, run.seed if drawn else None)}", flush=True)
         started = time.monotonic()
         try:
             params, history, ended = _fit(
                 file, params, epochs, len(data.x), quiet, patience,
-                x=x, y=y, batch_size=run.batch, key=key,
-                validation=None if x_test is None else (x_test, y_test),
+                x=x, y=y, batch_size=run.batch, key=key, validation=held_out,
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,
