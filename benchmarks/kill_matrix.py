@@ -164,7 +164,11 @@ def named(found: Iterable[mbp.Finding], mistakes: Planted) -> str:
         planted = {key: its for key, its in planted.items() if key in findings}
     for key in planted.keys() - findings.keys():  # what would give the same elsewhere names it too
         for other in findings.keys() - planted.keys():
-            if other in findings and is_named(planted[key], findings[other]):
+            if other not in findings or any(
+                other[0] in edit.kinds.split() for edit in planted[key]
+            ):
+                continue
+            if is_named(planted[key], findings[other]):
                 findings[key] = findings.pop(other)
                 break
     told = {key: finding for key, finding in findings.items() if finding.mistake}
