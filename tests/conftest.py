@@ -45,6 +45,16 @@ def pytest_configure(config):
     jax.config.update("jax_default_matmul_precision", "highest")
 
 
+def pytest_runtest_teardown(item):
+    """Let go of the programs of many tests: a process may map 65,530 pieces of memory on Linux.
+
+    Each program takes several, and where one more cannot be had, the compiler crashes.
+    """
+    item.config.tests_done = getattr(item.config, "tests_done", 0) + 1
+    if item.config.tests_done % 100 == 0:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """JAX's 64-bit types, for the length of a test."""

@@ -134,7 +134,7 @@ def few(monkeypatch):
     mistakes = {name: CATALOGUE[name] for name in ("ascent_sign", "bias_missing")}
     monkeypatch.setattr(kill_matrix, "CATALOGUE", mistakes)
     monkeypatch.setattr(kill_matrix, "CONVENTIONS", [mbp.Convention(reduction="sum")] * 16)
-    flags = ["--networks", "1", "--right", "0", "--dtypes", "float32"]
+    flags = ["--networks", "1", "--right", "0", "--wrong", "8", "--dtypes", "float32"]
     return lambda *more: run_app(kill_matrix.app, [*flags, *map(str, more)])
 
 
