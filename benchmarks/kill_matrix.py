@@ -29,12 +29,13 @@ from manual_bp.cli.options import Positive
 from manual_bp.diagnosis.edits import CATALOGUE, Edit
 from manual_bp.diagnosis.planting import backprop_with, places_for
 from manual_bp.record import Place
-from table import Cells, Figure, Files, Rows, markdown, read, select
+from proof import WORST, About, concluded, counted
+from table import Cells, Figure, Files, Rows, select
 
 Dtype = Literal["float32", "float64", "bfloat16"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
 FORMAT = "manual_bp.kill_matrix 2"
-WORST, PAIRS = "worst of bound", "two mistakes at once"
+PAIRS = "two mistakes at once"
 IN_ONE, ALONE = "two in one equation", "two equations, from the gradients alone"
 NAMED_PAIRS = (IN_ONE, ALONE)
 OUTSIDE = "numbers of no mistake, not named"
@@ -171,15 +172,16 @@ def named(found: Iterable[mbp.Finding], mistakes: Planted) -> str:
             if is_named(planted[key], findings[other]):
                 findings[key] = findings.pop(other)
                 break
-    told = {key: finding for key, finding in findings.items() if finding.mistake}
-    if not all(
-        key in planted and is_named(planted[key], its) is not None for key, its in told.items()
-    ):
+    told = {
+        key: is_named(planted[key], finding) if key in planted else None
+        for key, finding in findings.items()
+        if finding.mistake
+    }
+    if None in told.values():
         return "misnamed"
     if findings.keys() != planted.keys():
         return "misplaced"
-    named = all(is_named(planted[key], its) for key, its in told.items())
-    return "named" if named and told.keys() == findings.keys() else "unnamed"
+    return "named" if all(told.values()) and told.keys() == findings.keys() else "unnamed"
 
 
 def is_named(planted: Sequence[Edit], finding: mbp.Finding) -> bool | None:
@@ -418,13 +420,6 @@ def failures(trials: Sequence[Figure]) -> list[str]:
     return notes + few
 
 
-def summed(trials: Sequence[Figure]) -> Rows:
-    """How often each outcome came, and the worst of right networks' values."""
-    counts = Counter(row._replace(note="") for row in trials if row.what != WORST)
-    worst = sorted(select(trials, what=WORST), key=lambda row: row.median)[-1:]
-    return [*(row._replace(median=times) for row, times in counts.items()), *worst]
-
-
 def matrix(rows: Rows) -> Cells:
     """How many were found, named or accepted, of all that were tried; ?n for n undecided."""
     together = [row._replace(network="all mistakes") for row in select(rows, section="mistake")]
@@ -473,20 +468,12 @@ def main(
     files, indices = files or Files(), range(networks)
     if quick:
         indices, right, wrong, dtypes = range(1, 2), 20, 20, ("float32", "bfloat16")
-    if files.earlier:
-        about, rows = read(files.earlier, FORMAT)
-    else:
-        with jax.enable_x64(True):
-            trials = list(everything(seed, indices, dtypes, right, wrong))
-        about = {"format": FORMAT, "seed": seed, "networks": len(indices)}
-        about["failures"], rows = failures(trials), summed(trials)
+    trials = everything(seed, indices, dtypes, right, wrong)
+    about: About = {"seed": seed, "networks": len(indices)}
+    about, rows = counted(files, FORMAT, about, trials, failures)
     told = f"seed {about['seed']}: mistakes in {about['networks']} networks"
-    found = {"found/planted": matrix(rows)}
-    print(told, markdown(found), sep="\n", end="")
-    for failure in about["failures"]:
-        print(f"NOT AS IT MUST BE: {failure}")
-    files.write(about, rows, ["# Kill matrix", __doc__.strip(), told], found)
-    return 1 if about["failures"] else 0
+    text = "# Kill matrix", __doc__.strip(), told
+    return concluded(files, about, rows, text, {"found/planted": matrix(rows)})
 
 
 if __name__ == "__main__":

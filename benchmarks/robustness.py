@@ -31,13 +31,13 @@ from manual_bp.cli.main import new_app, run_app
 from manual_bp.subjects.run import Given
 from manual_bp.subjects.subject import read_subject
 from manual_bp.verdicts.judge import judge
-from table import Cells, Figure, Files, Rows, markdown, read, select
+from proof import WORST, About, concluded, counted
+from table import Cells, Figure, Files, Rows, select
 from ways import BITS, ORDERS, Formats, record_by
 
 FORMAT = "manual_bp.robustness 1"
 FORMULAS, MIXED, EDGES, TORCH = "formulas and sums", "mixed formats", "edges", "PyTorch"
 NEAR, FILES = "near misses, not named", "damaged files, read or refused"
-WORST = "worst of bound"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 HALVES = DTYPES[2:]
 SHOWN = ("all", "no z", "no a", "no δ", "gradients alone")
@@ -245,14 +245,6 @@ def failures(trials: Iterable[Figure]) -> list[str]:
     return [row.note for row in trials if row.note]
 
 
-def summed(trials: Iterable[Figure]) -> Rows:
-    """How often each outcome came, and how near to their bound values of each section came."""
-    trials = list(trials)
-    counts = Counter(row._replace(note="") for row in trials if row.what != WORST)
-    worst = {row.network: row for row in sorted(select(trials, what=WORST), key=lambda r: r.median)}
-    return [*(row._replace(median=times) for row, times in counts.items()), *worst.values()]
-
-
 def accepted(rows: Rows) -> Cells:
     """How many were accepted of how many, by section and way."""
     counts: dict[tuple[str, str], Any] = defaultdict(Counter)
@@ -291,23 +283,14 @@ def main(
     files = files or Files()
     if quick:
         groups, draws = 2, 5
-    if files.earlier:
-        about, rows = read(files.earlier, FORMAT)
-    else:
-        with jax.enable_x64(True):
-            trials = list(everything(seed, groups, draws))
-        about = {"format": FORMAT, "seed": seed, "groups": groups, "draws": draws}
-        about["failures"], rows = failures(trials), summed(trials)
+    about: About = {"seed": seed, "groups": groups, "draws": draws}
+    about, rows = counted(files, FORMAT, about, everything(seed, groups, draws), failures)
     of_right = [row for row in select(rows, section="right") if row.what != WORST]
-    counts = [sum(int(row.median) for row in its) for its in
-              (of_right, select(of_right, what="rejected"))]  # fmt: skip
-    told = f"seed {about['seed']}: of {counts[0]:,} right computations {counts[1]:,} rejected"
-    found = {"accepted/counted": accepted(rows)}
-    print(told, markdown(found), sep="\n", end="")
-    for failure in about["failures"]:
-        print(f"NOT AS IT MUST BE: {failure}")
-    files.write(about, rows, ["# Robustness", __doc__.strip(), told], found)
-    return 1 if about["failures"] else 0
+    right, rejected = (sum(int(row.median) for row in its) for its in
+                       (of_right, select(of_right, what="rejected")))  # fmt: skip
+    told = f"seed {about['seed']}: of {right:,} right computations {rejected:,} rejected"
+    text = "# Robustness", __doc__.strip(), told
+    return concluded(files, about, rows, text, {"accepted/counted": accepted(rows)})
 
 
 if __name__ == "__main__":

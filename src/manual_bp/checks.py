@@ -63,6 +63,14 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
+def parts(value: Any) -> tuple[Any, ...] | None:
+    """What a sequence holds; None of a word, and of what cannot be gone through."""
+    try:
+        return None if isinstance(value, (str, bytes)) else tuple(value)
+    except Exception:  # whatever it may raise
+        return None
+
+
 def whole_number(
     argument: str, value: Any, least: int, problems: Problems, most: int | None = None
 ) -> int | None:

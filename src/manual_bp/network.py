@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from manual_bp.activations import Activation, activation
-from manual_bp.checks import Problems, flag, jax_dtype, kind, random_key, real, shown
+from manual_bp.checks import Problems, flag, jax_dtype, kind, parts, random_key, real, shown
 from manual_bp.costs import Cost
 from manual_bp.costs import cost as built_in_cost
 from manual_bp.families import parsed
@@ -178,11 +178,7 @@ class Network:
 
 
 def _sizes(sizes: Any, problems: Problems) -> tuple[int, ...]:
-    try:
-        widths = None if isinstance(sizes, (str, bytes)) else tuple(sizes)
-    except Exception:  # whatever it may raise that cannot be gone through
-        widths = None
-    if widths is None:
+    if (widths := parts(sizes)) is None:
         problems.type(
             f"sizes: expected a sequence of widths such as (64, 32, 10), got {shown(sizes)}"
         )
@@ -222,11 +218,7 @@ def _lookup(
 
 
 def _activations(given: Any, problems: Problems) -> tuple[Activation, ...] | None:
-    try:
-        activations = None if isinstance(given, (str, bytes)) else tuple(given)
-    except Exception:  # whatever it may raise that cannot be gone through
-        activations = None
-    if activations is None:
+    if (activations := parts(given)) is None:
         problems.type(
             f"activations: expected one for each layer, such as ('tanh', 'softmax'), "
             f"got {shown(given)}"

@@ -10,6 +10,7 @@ import pytest
 
 import kill_matrix
 import manual_bp as mbp
+import proof
 from manual_bp.cli.main import run_app
 from manual_bp.diagnosis.edits import CATALOGUE
 from manual_bp.diagnosis.planting import backprop_with
@@ -115,7 +116,7 @@ def test_counts_of_the_same_outcome_are_one_row():
     row = Figure("right", "right networks", peer="float32", what="accepted")
     worst = row._replace(peer=kill_matrix.WORST, what=kill_matrix.WORST)
     trials = [row, row._replace(note="never mind"), worst._replace(median=0.5), worst]
-    assert kill_matrix.summed(trials) == [row._replace(median=2), worst._replace(median=0.5)]
+    assert proof.summed(trials) == [row._replace(median=2), worst._replace(median=0.5)]
 
 
 def test_one_pair_in_twenty_may_be_missed():

@@ -100,11 +100,10 @@ def _equations(call: Call, record: Backprop) -> Iterator[Inputs]:
             rows = np.atleast_2d(array) if place.is_per_example else array
             arrays[place.quantity][place.layer] = rows
     W, b = by_layer(jax.tree.map(lambda v: np.asarray(v, np.float64), tuple(params)))
-    read: dict[str, Any] = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
     y = np.atleast_2d(np.asarray(y, np.float64))
     for place, array in record.items():
         if array is not None:
-            yield Inputs(net=net, place=place, scales=Scales(), W=W, b=b, y=y, **read)
+            yield Inputs.reading(place, arrays, net=net, scales=Scales(), W=W, b=b, y=y)
 
 
 def _changing(inputs: Inputs, names: Iterable[str]) -> set[str]:

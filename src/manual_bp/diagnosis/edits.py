@@ -123,8 +123,8 @@ def _numbers(condition: Any, *numbers: float) -> Iterator[Option]:
 
 def _right_value(g: Inputs) -> Any:
     """What the equation gives as it should be."""
-    right = equation(g, right_parts(g)).value
-    return right + g.looked_at(Sized.of(g.penalty)).value if g.penalised else right
+    right = equation(g, right_parts(g))
+    return (right + g.penalty_looked_at if g.penalised else right).value
 
 
 def _rolled(g: Inputs, axis: int) -> Iterator[Option]:

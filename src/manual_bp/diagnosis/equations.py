@@ -55,6 +55,12 @@ class Inputs:
     neurons: Any = None
     before: Any = None
 
+    @classmethod
+    def reading(cls, place: Place, arrays: Mapping[str, Layers], **rest: Any) -> Inputs:
+        """Those of the equation at a place, of a record's arrays by quantity and layer."""
+        read: dict[str, Any] = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
+        return cls(place=place, **read, **rest)
+
     @property
     def kind(self) -> str:
         """Of the place: see `Place.kind`."""
@@ -141,6 +147,11 @@ class Inputs:
         params = list(zip(self.W.values(), self.b.values(), strict=True))
         term = penalty_in(self.net, params, self.place)
         return None if isinstance(term, float) and not term else np.asarray(scale * term)
+
+    @property
+    def penalty_looked_at(self) -> Sized:
+        """That term, of the neurons looked at."""
+        return self.looked_at(Sized.of(self.penalty))
 
     @property
     def penalised(self) -> bool:

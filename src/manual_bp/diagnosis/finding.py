@@ -11,6 +11,7 @@ from manual_bp.diagnosis.explanation import History, Step, Way
 from manual_bp.diagnosis.observation import Observation
 from manual_bp.record import Place
 from manual_bp.subjects.convention import Convention
+from manual_bp.subjects.formats import roundoff
 from manual_bp.text import of_bound, superscript, times
 from manual_bp.verdicts.rows import NONFINITE, Row
 
@@ -52,9 +53,6 @@ class Finding:
             where = self.equation
         name = f" [{self.mistake}]" if self.mistake else ""
         return f"{where}{name}: {self.explanation} {self.fix}".rstrip()
-
-
-SINGLE = 2.0**-24  # the unit roundoff of float32
 
 
 def findings_of(
@@ -231,7 +229,8 @@ def _pattern(seen: Observation, row: Row) -> str:
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers as wrong as can be
         scale = float((got * right).sum() / (right * right).sum()) if right.any() else 0.0
         if (np.abs(got - scale * right) <= (1 + abs(scale)) * bound).all():
-            if abs(scale - 1) <= 8 * SINGLE and seen.arithmetic.u < SINGLE:
+            single = roundoff("float32")
+            if abs(scale - 1) <= 8 * single and seen.arithmetic.u < single:
                 return "that in single precision: look for a float32 on the way"
             names = {m: " = m", 1 / m: " = 1/m"} if m > 1 else {}
             name = next((name for f, name in names.items() if abs(scale / f - 1) < 1e-5), "")

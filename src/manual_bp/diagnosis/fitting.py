@@ -80,7 +80,7 @@ class Core(NamedTuple):
         found = k * self.base
         if inputs.penalised and not self.is_whole:
             times = factors.get("penalty", 1.0) * whole
-            found = found + times * inputs.looked_at(Sized.of(inputs.penalty))
+            found = found + times * inputs.penalty_looked_at
         if self.more is not None and own is not None:
             found = found + k * own * self.more
         if self.constant is not None and own is not None:
@@ -114,16 +114,10 @@ class Equation:
     @cached_property
     def _options(self) -> dict[str, list[tuple[Edit, Option]]]:
         found: dict[str, list[tuple[Edit, Option]]] = {}
-        made = (
-            self._made
-            if self._made is not None
-            else [
-                (edit, option)
-                for edit in CATALOGUE.values()
-                for option in edit.made_in(self.inputs)
-            ]
+        every = (
+            (edit, option) for edit in CATALOGUE.values() for option in edit.made_in(self.inputs)
         )
-        for edit, option in made:
+        for edit, option in every if self._made is None else self._made:
             found.setdefault(edit.part, []).append((edit, option))
         return found
 
@@ -176,7 +170,7 @@ class Equation:
             base = equation(self.inputs, self.right | parts)
             if "result" in parts:
                 if self.inputs.penalised:
-                    base = base + self.inputs.looked_at(Sized.of(self.inputs.penalty))
+                    base = base + self.inputs.penalty_looked_at
                 base = parts["result"](base)
             for edit, option in fitted:
                 if edit.part == "also":
@@ -204,9 +198,11 @@ class Equation:
             return self
         return Equation(replace(self.inputs, neurons=None, before=None))
 
-    def core_of_all(self, core: Core) -> Core:
+    def core_of_all(self, of: Core | Guess) -> Core:
         """The same edits of all of the neurons."""
-        found = core if self.whole is self else self.whole.with_(core.chosen)
+        if isinstance(of, Core) and self.whole is self:
+            return of
+        found = self.whole.with_(of.chosen)
         assert found is not None  # as it was of some of them
         return found
 
@@ -214,9 +210,7 @@ class Equation:
         """What a guess gives in all of the neurons."""
         if self.inputs.neurons is None:
             return guess.value
-        core = self.whole.with_(guess.chosen)
-        assert core is not None  # as it was of some of them
-        return core.made(guess.factors, guess.own, self.whole.inputs)
+        return self.core_of_all(guess).made(guess.factors, guess.own, self.whole.inputs)
 
     # ── Against the subject's numbers ──
 
@@ -229,7 +223,7 @@ class Equation:
     def fitted(self, core: Core, target: Target, free: int) -> Iterator[Guess]:
         """With so many of its factors free, found by least squares and then looked up."""
         has_penalty = self.inputs.penalised and not core.is_whole
-        P = self._cut(self.inputs.penalty) if has_penalty else None
+        P = self.inputs.penalty_looked_at.value if has_penalty else None
         kept = target if core.clip is None else target.below(core.clip.part)
         if not kept.got.size:
             return

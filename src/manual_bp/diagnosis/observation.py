@@ -112,11 +112,10 @@ class Observation(NamedTuple):
     def inputs(self, place: Place, arrays: Mapping[str, Any], got: Any = None) -> Inputs:
         """What the equation at a place reads."""
         W, b = by_layer(self.params)
-        given = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
         if place.kind == "x":
-            given["a"] = {0: self.x}
-        return Inputs(
-            net=self.net, place=place, scales=self.scales, W=W, b=b, **given, y=self.y, got=got,
+            arrays = {**arrays, "a": {0: self.x}}
+        return Inputs.reading(
+            place, arrays, net=self.net, scales=self.scales, W=W, b=b, y=self.y, got=got,
             after=self.after, norms=self._norms(place),
         )  # fmt: skip
 

@@ -61,8 +61,7 @@ def backprop_with(
     made: dict[Place, Any] = {}
     arrays: dict[str, dict[int, Any]] = {"z": {}, "a": {0: x}, "delta": {}, "dW": {}, "db": {}}
     for place in sorted(places(net, params), key=_weights_first):
-        given: dict[str, Any] = {name: arrays[name] for name in ("z", "a", "delta", "dW")}
-        inputs = Inputs(net=net, place=place, scales=scales, W=W, b=b, **given, y=y)
+        inputs = Inputs.reading(place, arrays, net=net, scales=scales, W=W, b=b, y=y)
         edits = planted.get(place, ())
         edits = (edits,) if isinstance(edits, Edit) else tuple(edits)
         array = with_edits(Equation(inputs), edits, eta)

@@ -300,11 +300,11 @@ class Search:
         wrong = [place for place in targets if not self._is_right(place, right)]
         if whole and not self.seen.wrong.issuperset(wrong):
             return []  # what is right would not be, had it been computed so
-        equation = Equation(self._sampled(inputs, targets))
-        if not targets:  # what comes next has to tell
-            return [right, *self._untold(history, Equation(inputs), delta)] if most else [right]
+        if not targets and most:  # what comes next has to tell
+            return [right, *self._untold(history, Equation(inputs), delta)]
         if not wrong:
             return [right]
+        equation = Equation(self._sampled(inputs, targets))
         for total in range(1, min(most, equation.most) + 1):
             if total == 2 and len(wrong) < len(targets):
                 kept = [place for place in targets if place not in wrong]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manual_bp.calls import read_call
+from manual_bp.calls import read_params
 from manual_bp.checks import Problems, whole_number
 from manual_bp.network import Network, Params
 from manual_bp.plot.canvas import axes, ground, ink, legend_above, two_colours
@@ -55,8 +55,7 @@ def network(
         [['0', '3'], ['1', '6', 'of', '40'], ['2', '2']]
         >>> ax.figure.savefig("network.png")
     """
-    x = np.zeros(net.sizes[0]) if isinstance(net, Network) else None
-    params = read_call(net, params, x).params
+    params = read_params(net, params)
     problems = Problems()
     most = whole_number("most", most, 1, problems) or 1
     problems.raise_all()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual_bp.checks import Problems, kind, nearest, one_of, real, shown
+from manual_bp.checks import Problems, kind, nearest, one_of, parts, real, shown
 from manual_bp.network import Layer, Network
 from manual_bp.record import FIRST_LAYER, Backprop, Place, named_places
 
@@ -81,10 +81,7 @@ def _record(argument: str, net: Network, given: Backprop, problems: Problems) ->
             f"{argument}: {quantity}: expected {len(names)} arrays, {names[0]} … {names[-1]}, "
             f"None for those not given"
         )
-        try:
-            values = None if isinstance(values, (str, bytes, Mapping)) else tuple(values)
-        except Exception:  # whatever it may raise that cannot be gone through
-            values = None
+        values = None if isinstance(values, Mapping) else parts(values)
         if values is None:
             problems.type(f"{expected}; got {kind(getattr(given, quantity))}")
         elif quantity == "a" and len(values) == net.depth:
