@@ -154,11 +154,12 @@ def test_no_memory_is_one_line(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_an_output_that_is_full_is_named(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # empty is as if it were not set
+def test_an_output_that_is_full_is_named(unbuffered, tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, SCRIPTS / "golden.py", "--out", tmp_path],
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import jax
@@ -67,8 +68,7 @@ def run_app(app: App, argv: Sequence[str] | None = None) -> int:
             end.__context__, BrokenPipeError
         ):
             raise  # not what rich makes of a closed pipe
-        # The reader of the pipe has gone; leave Python nothing to flush into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()  # the reader of the pipe has gone
         return 0
     except (Exception, KeyboardInterrupt) as error:
         if _is_interrupt(error):
@@ -79,6 +79,7 @@ def run_app(app: App, argv: Sequence[str] | None = None) -> int:
             message = f"{lack}; make --batch or --sizes smaller, or take fewer examples"
         elif isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             message += ": standard output"  # whose errors alone name no file
+            _let_go_of_output()
         elif not isinstance(error, BAD_INPUT):
             raise
         print(f"{name}: error: {message}", file=sys.stderr)
@@ -90,6 +91,12 @@ def _run(app: App, argv: list[str]) -> int:
         argv = with_its_settings(argv)
     code = app(argv, exit_on_error=False, print_error=False)
     return code if isinstance(code, int) else 0  # --help gives none
+
+
+def _let_go_of_output() -> None:
+    """Leave Python nothing to flush at its end: that would fail again, and exit by 120."""
+    with suppress(io.UnsupportedOperation):  # of an output that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lack_of_memory(error: BaseException) -> str:
