@@ -53,7 +53,7 @@ def network_of(
         l2: as `Network` has it.
 
     Returns:
-        The network and a `Layer(W, b)` for each layer: copies in JAX, bit for bit the model's
+        The network and a `Layer(W, b)` for each layer, copies in JAX, bit for bit the model's
         numbers, with each kernel's transpose as W. b is None for `use_bias=False`.
 
     Raises:

@@ -70,7 +70,7 @@ def network_of(
         l2: as `Network` has it.
 
     Returns:
-        The network and a `Layer(W, b)` for each layer: copies, bit for bit the model's numbers,
+        The network and a `Layer(W, b)` for each layer, copies, bit for bit the model's numbers,
         with each kernel's transpose as W; in JAX on Keras' JAX backend, else in NumPy. b is None
         for `use_bias=False`.
 

@@ -52,7 +52,7 @@ def network_of(
         l2: as `Network` has it.
 
     Returns:
-        The network and a `Layer(W, b)` for each layer: NumPy arrays, bit for bit the model's
+        The network and a `Layer(W, b)` for each layer, NumPy arrays, bit for bit the model's
         numbers, which stay when the model trains on. b is None for `bias=False`.
 
     Raises:

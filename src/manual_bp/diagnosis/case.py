@@ -23,8 +23,9 @@ class Case(NamedTuple):
     """A small case for a backward pass to be checked on.
 
     Attributes:
-        params, x, y: of the network that it was made for, by NumPy, in float32 unless asked
-            otherwise.
+        params: of the network that it was made for, by NumPy, in float32 unless asked otherwise.
+        x: likewise, (m, n_0).
+        y: likewise, (m, n_L).
         shows: the mistakes that were planted in it one at a time, and found.
         cannot: those that change no number of this network, or for which it has no room.
     """

@@ -136,7 +136,7 @@ def check(
             were typed from paper.
 
     Returns:
-        A `Diagnosis`: `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
+        A `Diagnosis` with `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
 
     Raises:
         ValueError, TypeError: naming every argument that does not fit the network.

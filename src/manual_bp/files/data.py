@@ -109,7 +109,7 @@ def load(
         encoding: that of a network which is trained on; its columns and classes hold.
 
     Returns:
-        The examples: x (m, n_0) and y (m, n_L), unscaled, with their encoding.
+        The examples, x (m, n_0) and y (m, n_L), unscaled, with their encoding.
 
     Raises:
         ValueError: source is none of these; a file is damaged, claims more than `idx.MAX_BYTES`,

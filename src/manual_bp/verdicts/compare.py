@@ -46,7 +46,10 @@ class Agreement:
 
     Attributes:
         rows: one for each quantity of each layer, in the order of the six steps.
-        network, subject, witness, arithmetic: what was compared, in words.
+        network: what was compared, in words, as are the next three.
+        subject: whose numbers were judged.
+        witness: whose numbers they were held against end to end.
+        arithmetic: the format that the numbers were computed in.
         notes: what else was seen, such as an argument that the subject changed.
 
     `str()` gives a table, as does a notebook; nothing but the rounding bound decides.

@@ -49,13 +49,15 @@ class Row:
         bound_ratio: the largest difference from this equation's truth, as a fraction of its
             rounding bound: a right computation stays at or below 1.
         worst: where that is: index, the subject's value, the truth from the subject's own inputs.
-        max_abs, max_rel, max_ulp: the largest difference from the witness, end to end: as it is,
-            over the larger of the two values, and in units of the last place of the subject's
-            dtype. None where one of them does not give the quantity.
+        max_abs: the largest difference from the witness, end to end; None, like the next two,
+            where one of them does not give the quantity.
+        max_rel: the largest one over the larger of the two values.
+        max_ulp: the largest one in units of the last place of the subject's dtype.
         end_ratio: the largest difference from the witness as a fraction of what rounding can do
             from x on, in the arithmetic of both. None against `autodiff`, which shares ours.
-        values, wrong, undecided: how many values were judged, how many of them lie outside their
-            bound, and for how many the bound is no smaller than the value.
+        values: how many values were judged.
+        wrong: how many of them lie outside their bound.
+        undecided: for how many of them the bound is no smaller than the value.
         note: what else there is to say, such as an input that the subject did not give.
     """
 
