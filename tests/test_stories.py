@@ -14,26 +14,11 @@ import jax
 import pytest
 
 import manual_bp as mbp
+from printed import blocks, without_distances
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "checking.md"
 PUBLISHED = json.loads((ROOT / "tests" / "published.json").read_text())["mazur"]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-# How far a value is off, measured by what rounding allows, differs from machine to machine.
-DISTANCE = re.compile(r"(?<![\w.])[\d,]+(\.\d+)?(e[+-]\d+)? (?=(times|of) what rounding)")
-
-
-def blocks():
-    """(language, code, expected output or None) of each block that runs."""
-    fences = FENCE.findall(GUIDE.read_text())
-    for (kind, code), after in zip(fences, [*fences[1:], ("", "")], strict=True):
-        if kind != "text":
-            yield kind, code, after[1] if after[0] == "text" else None
-
-
-def without_distances(text):
-    """One line of words, so that a shorter number breaks no line elsewhere."""
-    return DISTANCE.sub("… ", " ".join(text.split()))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +27,7 @@ def guide():
     namespace = {"__name__": "guide"}
     before = jax.config.jax_enable_x64
     try:
-        for kind, code, expected in blocks():
+        for kind, code, expected in blocks(GUIDE):
             if kind != "python":
                 continue
             out = io.StringIO()
@@ -59,10 +44,10 @@ def guide():
 
 
 def test_the_guide_has_its_parts():
-    kinds = [kind for kind, _, _ in blocks()]
+    kinds = [kind for kind, _, _ in blocks(GUIDE)]
     assert kinds.count("python") >= 7
     assert kinds.count("sh") == 1
-    shown = [expected for _, _, expected in blocks() if expected]
+    shown = [expected for _, _, expected in blocks(GUIDE) if expected]
     assert len(shown) >= 7
     assert all(len(line) <= 100 for text in shown for line in text.splitlines())
     for link in re.findall(r"\]\(([\w./]+)\)", GUIDE.read_text()):
@@ -83,13 +68,13 @@ def test_distances_alone_are_left_out():
 
 
 def test_the_line_for_a_test_suite(guide):
-    shown = next(text for _, code, text in blocks() if "def mine" in code)
+    shown = next(text for _, code, text in blocks(GUIDE) if "def mine" in code)
     assert without_distances(guide["failure"]) == without_distances(shown)
 
 
 def test_the_worked_example(guide):
     """The published cost is that of the program in the guide, and the finding says why."""
-    printed = next(text for _, code, text in blocks() if "W2 -= eta" in code)
+    printed = next(text for _, code, text in blocks(GUIDE) if "W2 -= eta" in code)
     wrong, right = (
         PUBLISHED["published_but_wrong"]["cost_after_one_step"],
         PUBLISHED["cost_after_one_step_biases_fixed"],
@@ -99,7 +84,7 @@ def test_the_worked_example(guide):
     assert [W.tolist() for W, _ in guide["before"]] == PUBLISHED["W"]
     assert [b.tolist() for _, b in guide["before"]] == PUBLISHED["b"]
 
-    code = next(code for _, code, _ in blocks() if "W2 -= eta" in code)
+    code = next(code for _, code, _ in blocks(GUIDE) if "W2 -= eta" in code)
     update, delta1 = "W2 -= eta * dW2\n", "delta1 = W2.T @ delta2 * a1 * (1 - a1)\n"
     assert update + delta1 in code
     namespace = {"np": guide["np"], "mbp": mbp}
@@ -126,7 +111,7 @@ def test_the_class_in_columns(guide):
     assert finding.mistake == "derivative_of_z_as_if_a"
     # Undeclared, the convention is told as well; and put right, there is nothing to tell.
     assert [f.mistake for f in mbp.check(*call).findings] == ["convention", finding.mistake]
-    code = next(code for _, code, _ in blocks() if "class Columns" in code)
+    code = next(code for _, code, _ in blocks(GUIDE) if "class Columns" in code)
     assert "(1 - self.Z1**2)" in code
     names = dict(guide)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -138,7 +123,7 @@ def test_the_class_in_columns(guide):
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_the_program_in_c(tmp_path):
     """As a reader runs it from the root of the repository, but in a folder of its own."""
-    ((_, commands, expected),) = [block for block in blocks() if block[0] == "sh"]
+    ((_, commands, expected),) = [block for block in blocks(GUIDE) if block[0] == "sh"]
     for name in ("scripts", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     python = tmp_path / "bin" / "python"
