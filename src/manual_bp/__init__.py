@@ -16,12 +16,14 @@ from manual_bp.backprop import (
 from manual_bp.costs import Cost
 from manual_bp.diagnosis.case import suggest_case
 from manual_bp.diagnosis.check import Diagnosis, check
+from manual_bp.diagnosis.check_vjp import check_vjp
 from manual_bp.diagnosis.finding import Finding
 from manual_bp.lean import predict, value_and_grad
 from manual_bp.network import Layer, Network
 from manual_bp.record import Backprop
 from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.forms import Update
+from manual_bp.subjects.gradients import Vjp
 from manual_bp.training.checkpoint import load, save
 from manual_bp.training.fit import fit
 from manual_bp.training.history import History
@@ -62,6 +64,8 @@ __all__ = [
     "Agreement",
     "Row",
     "check",
+    "check_vjp",
+    "Vjp",
     "Convention",
     "Update",
     "Diagnosis",

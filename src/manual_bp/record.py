@@ -14,6 +14,8 @@ from manual_bp.network import Network, Params
 from manual_bp.text import html_table, printable, summary, symbol, table
 
 Layers = Mapping[int, Any]
+ANY_FUNCTION = VALUE, GRADIENT = ("value", "VJP")
+"""In place of an equation, where it is not a network but any function that is judged."""
 FIRST_LAYER = {"z": 1, "a": 0, "delta": 1, "dW": 1, "db": 1}
 
 
@@ -38,8 +40,17 @@ class Place(NamedTuple):
 
     @property
     def symbol(self) -> str:
-        """As in the equations: z¹, ∂C/∂W², C."""
+        """As in the equations: z¹, ∂C/∂W², C; of any other function its own name, or ∂/∂q."""
+        if self.equation in ANY_FUNCTION:
+            return self.quantity
         return symbol(self.quantity, self.layer)
+
+    @property
+    def where(self) -> str:
+        """For a sentence: the cost, or BP2 at layer 1."""
+        if self.equation in ANY_FUNCTION:
+            return self.equation
+        return "the cost" if self.equation == "cost" else f"{self.equation} at layer {self.layer}"
 
     @property
     def is_per_example(self) -> bool:

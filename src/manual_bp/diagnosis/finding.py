@@ -9,7 +9,7 @@ import numpy as np
 from manual_bp.diagnosis.equations import in_words, right_formula
 from manual_bp.diagnosis.explanation import History, Step, Way
 from manual_bp.diagnosis.observation import Observation
-from manual_bp.record import Place
+from manual_bp.record import ANY_FUNCTION, Place
 from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.formats import roundoff
 from manual_bp.text import of_bound, superscript, times
@@ -21,8 +21,9 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        equation: "cost", "forward", "BP1" … "BP4", or "convention".
-        layer: l = 1…L; 0 for a⁰ = x and for a convention.
+        equation: "cost", "forward", "BP1" … "BP4", or "convention"; of any function "value" or
+            "VJP".
+        layer: l = 1…L; 0 for a⁰ = x, for a convention, and without layers.
         edits: the fewest that give the same numbers, by their names in the catalogue; none where
             nothing explains them.
         alternatives: others that are as few and give the same numbers.
@@ -49,7 +50,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.equation} at layer {self.layer}"
-        if self.equation in ("cost", "convention"):
+        if self.equation in ("cost", "convention", *ANY_FUNCTION):
             where = self.equation
         name = f" [{self.mistake}]" if self.mistake else ""
         return f"{where}{name}: {self.explanation} {self.fix}".rstrip()

@@ -39,7 +39,7 @@ def given_by(argument: str, source: Any, arguments: Sequence[Any], precision: st
     if not callable(source):
         return Given("a record", record_from(argument, net, source))
     name = getattr(source, "__name__", "a function")
-    before, copies = [[_copied(value) for value in handed] for _ in range(2)]
+    before, copies = [[copied(value) for value in handed] for _ in range(2)]
     with jax.default_matmul_precision(precision or "highest"), theirs(argument):
         if source is numerical:
             return Given(name, *numerical_with_error(net, *copies))
@@ -62,14 +62,14 @@ def given_by(argument: str, source: Any, arguments: Sequence[Any], precision: st
     return Given(name, record, None, tuple(notes), (*changed, *also))
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
     """The same in memory of its own; what cannot change is shared."""
     if value is None or isinstance(value, (jax.Array, int, float)):
         return value
     if isinstance(value, Layer):
-        return Layer(*map(_copied, value))
+        return Layer(*map(copied, value))
     if type(value) in (tuple, list):
-        return type(value)(map(_copied, value))
+        return type(value)(map(copied, value))
     if isinstance(value, np.ndarray):
         return value.copy(order="K")
     if hasattr(value, "detach"):  # a tensor of PyTorch
@@ -80,7 +80,7 @@ def _copied(value: Any) -> Any:
 def _changed(net: Network, before: Sequence[Any], after: Sequence[Any]) -> list[str]:
     """Which of the arguments are not what they were, by their symbols."""
     pairs = zip(_named(net, before), _named(net, after), strict=True)
-    return [name for (name, old), (_, new) in pairs if not _same(old, new)]
+    return [name for (name, old), (_, new) in pairs if not same(old, new)]
 
 
 def _named(net: Network, handed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -91,7 +91,8 @@ def _named(net: Network, handed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     yield from zip("xy", batch, strict=False)
 
 
-def _same(old: Any, new: Any) -> bool:
+def same(old: Any, new: Any) -> bool:
+    """Whether two arrays hold the same numbers; NaN is NaN."""
     if old is new:
         return True
     old, new = np.asarray(as_array(old)), np.asarray(as_array(new))
@@ -106,7 +107,7 @@ def _put_back(before: Any, now: Any) -> None:
                 now[:] = before
                 return
             _put_back(old, new)
-    elif isinstance(now, np.ndarray) and not _same(before, now) and now.flags.writeable:
+    elif isinstance(now, np.ndarray) and not same(before, now) and now.flags.writeable:
         now[...] = before
-    elif hasattr(now, "detach") and not _same(before, now):
+    elif hasattr(now, "detach") and not same(before, now):
         now.detach().copy_(before)

@@ -75,7 +75,7 @@ def _coloured(line: str, row: Row) -> str:
 def sentence(row: Row) -> str:
     """A disagreement: equation, layer, index, got, expected, and by how much they differ."""
     what = row.place.symbol
-    where = f"{row.equation} at layer {row.layer}" if row.equation != "cost" else "the cost"
+    where = row.place.where
     if row.worst is None:
         return f"{where}: {what} {row.verdict}: {row.note}."
     index = f"[{', '.join(map(str, row.worst.index))}]" if row.worst.index else ""

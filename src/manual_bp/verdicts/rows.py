@@ -41,9 +41,11 @@ class Row:
     """One equation at one layer, judged.
 
     Attributes:
-        equation: "cost", "forward", "BP1", "BP2", "BP3" or "BP4".
-        quantity: the field of the record: "cost", "z", "a", "delta", "dW" or "db".
-        layer: l = 1…L; 0 for a⁰ = x; L for the cost.
+        equation: "cost", "forward", "BP1", "BP2", "BP3" or "BP4"; of any other function "value" or
+            "VJP".
+        quantity: the field of the record: "cost", "z", "a", "delta", "dW" or "db"; of any other
+            function its name, or ∂/∂ the argument.
+        layer: l = 1…L; 0 for a⁰ = x, and without layers; L for the cost.
         shape: of the subject's array.
         verdict: "agrees", "disagrees", "undecided", "untested" or "nonfinite".
         bound_ratio: the largest difference from this equation's truth, as a fraction of its
@@ -94,7 +96,9 @@ class EndToEnd(NamedTuple):
 
 
 @np.errstate(invalid="ignore", over="ignore")  # of numbers as wrong as can be
-def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
+def row_of(
+    judged: Judged, end_to_end: EndToEnd, *, one_example: bool = False, clear: float = CLEAR
+) -> Row:
     """The verdict on what the subject gives at a place."""
     place, got = judged.place, judged.got
     shape = judged.truth.shape[1:] if one_example and place.is_per_example else judged.truth.shape
@@ -114,7 +118,7 @@ def row_of(judged: Judged, end_to_end: EndToEnd, *, one_example: bool) -> Row:
         verdict = DISAGREES
     elif not truth.any() or not valid:
         verdict = UNTESTED
-    elif _shows(judged, bound):
+    elif _shows(judged, bound, clear):
         verdict = AGREES
     else:
         verdict = UNDECIDED
@@ -180,12 +184,12 @@ def _over(off: Numbers, bound: Numbers) -> Numbers:
     return ratio if bound.all() else np.where(off == 0, 0.0, ratio)
 
 
-def _shows(judged: Judged, bound: Numbers) -> bool:
-    """Whether a mistake would show: the bounds add up to less than a sixteenth of the values.
+def _shows(judged: Judged, bound: Numbers, clear: float) -> bool:
+    """Whether a mistake would show: the values add up to so many times their bounds.
 
     And each term that the equation adds, such as a bias or the penalty, stands out somewhere.
     """
-    if not CLEAR * bound.sum() < np.abs(judged.truth).sum():
+    if not clear * bound.sum() < np.abs(judged.truth).sum():
         return False
     return all(bool((2 * bound < np.abs(term)).any()) or not term.any() for term in judged.terms)
 

@@ -1,0 +1,307 @@
+"""What people get wrong in one operation of a backward pass: the edits of JAX's operations."""
+
+import linecache
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+
+from manual_bp.rounding.certificate import COMPARISONS, Exactly
+from manual_bp.rounding.operations import (
+    FUNCTIONS,
+    aval_of,
+    bind,
+    equations,
+    inner_programs,
+    is_float,
+)
+
+MOVES = ("convert_element_type", "broadcast_in_dim", "reshape", "transpose", "copy", "squeeze")
+
+
+Result = Callable[[Sequence[Any], Any, Array], Any]
+
+
+class Way(NamedTuple):
+    """One way to get one operation wrong.
+
+    Attributes:
+        name: in the catalogue.
+        words: what is wrong, with {} for the operation.
+        result: (inputs, output, scale) -> what comes out then.
+        scaled: whether the edit is a scale of the result, which has to be found.
+    """
+
+    name: str
+    words: str
+    result: Result
+    scaled: bool = False
+
+
+NAMES: Mapping[str, tuple[str, str]] = {
+    "term_missing": (
+        "what goes back through {} is missing",
+        "Add the error that comes back along this path.",
+    ),
+    "term_twice": ("what goes back through {} is counted twice", "Add it once."),
+    "term_negated": ("what goes back through {} has the wrong sign", "Change its sign."),
+    "term_scaled": ("what goes back through {} is {scale} times what it should be", "Scale it."),
+    "gradient_scaled": ("everything is {scale} times what it should be", "Look for a lost factor."),
+    "gradient_negated": ("everything has the wrong sign", "Change the sign."),
+    "factor_left_out": ("a factor of {} is left out", "Multiply by it."),
+    "term_left_out": ("a term of {} is left out", "Add it."),
+    "factor_twice": (
+        "{} is multiplied by where it should not be",
+        "Leave that factor out.",
+    ),
+    "rows_scaled": ("each {} is multiplied by a number of its own", "Look for a factor by row."),
+    "function_left_out": ("{} is left out", "Apply it."),
+    "sign_swapped": ("in {} there is + for −, or − for +", "Change the sign."),
+    "operands_swapped": ("the operands of {} are swapped", "Swap them."),
+    "operand_transposed": ("an operand of {} is transposed", "Transpose it back."),
+    "kernel_not_flipped": ("the kernel of {} is flipped, or is not", "Flip the kernel."),
+    "constant_changed": ("the constant {old} in {} is {new}", "Take the same constant."),
+    "count_off_by_one": ("the count {old} in {} is {new}", "Take the same count."),
+    "epsilon_outside_root": ("in {} ε is added to the root, not inside it", "Move ε inside."),
+    "mask_missing": ("the mask of {} is left out", "Mask what comes back as well."),
+    "mask_off_by_one": ("the mask of {} is off by one", "Compare as the reference does."),
+    "overwritten": ("in {} what falls on one place overwrites what is there", "Add it up."),
+    "rows_missing": ("{} of the cotangent {are} left out", "Go over all of them."),
+    "cotangent_ignored": ("the cotangent is taken for ones", "Multiply by the cotangent."),
+}
+"""Each name with what is wrong and the fix; {} stands for the operation and its line."""
+
+
+class Edit(NamedTuple):
+    """A way to get one operation wrong, in one program.
+
+    Attributes:
+        way: which.
+        operation: its line in the reference, or its name, for a sentence.
+    """
+
+    way: Way
+    operation: str
+
+    def words(self, name: str = "", scale: str = "") -> str:
+        """What is wrong; under another name where a scale has one of its own."""
+        words = NAMES[name][0] if name else self.way.words or NAMES[self.way.name][0]
+        return words.replace("{}", self.operation).replace("{scale}", scale)
+
+
+def edits_of(program: ClosedJaxpr, *, scales: bool) -> list[tuple[JaxprEqn, Edit]]:
+    """Every edit of every operation; `scales` also scales each result, to find by how much."""
+    found = []
+    made_by = {
+        out: eqn for eqn in equations(program) for out in eqn.outvars if not inner_programs(eqn)
+    }
+    for eqn in equations(program):
+        if inner_programs(eqn) or len(eqn.outvars) != 1:
+            continue
+        operation = described(eqn)
+        ways = _ways(eqn, made_by)
+        if scales and is_float(aval_of(eqn.outvars[0])) and eqn.primitive.name not in MOVES:
+            ways = [*ways, Way("term_scaled", "", lambda ins, out, scale: scale * out, scaled=True)]
+        found += [(eqn, Edit(way, operation)) for way in ways]
+    return found
+
+
+def described(eqn: JaxprEqn) -> str:
+    """An operation for a sentence: the line of the reference that it comes from, or its name."""
+    return _line_of(eqn) or f"the operation {eqn.primitive.name!r}"
+
+
+def _line_of(eqn: JaxprEqn) -> str:
+    """The line outside of JAX that an operation comes from: its text, number and file."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        path = Path(frame.file_name)
+        if not _is_of_jax(path):
+            text = linecache.getline(frame.file_name, frame.line_num).strip()
+            where = f"line {frame.line_num} of {path.name}"
+            return f"`{text}` ({where})" if text else where
+    return ""
+
+
+@cache
+def _is_of_jax(path: Path) -> bool:
+    return Path(jax.__file__).parent in path.parents or path.name.startswith("<frozen")
+
+
+def _ways(eqn: JaxprEqn, made_by: Mapping[Any, JaxprEqn]) -> list[Way]:
+    out = aval_of(eqn.outvars[0])
+    if out.dtype == bool and eqn.primitive.name in COMPARISONS:
+        return list(_of_comparison(eqn))
+    if not is_float(out) or eqn.primitive.name in MOVES:
+        return []
+    return [*_left_out(eqn), *_of_constants(eqn), *_of_operands(eqn), *_of_roots(eqn, made_by)]
+
+
+def _left_out(eqn: JaxprEqn) -> Iterator[Way]:
+    name, out = eqn.primitive.name, aval_of(eqn.outvars[0])
+    kinds = {"mul": "factor_left_out", "div": "factor_left_out", "select_n": "mask_missing"}
+    kinds |= dict.fromkeys(("add", "sub", "add_any"), "term_left_out")
+    kinds |= dict.fromkeys((*FUNCTIONS, "integer_pow", "square"), "function_left_out")
+    if name not in kinds:
+        return
+    for j, operand in enumerate(eqn.invars):
+        if name == "select_n" and j == 0:
+            continue
+        if aval_of(operand).dtype == out.dtype:
+            yield Way(kinds[name], "", _alone(j))
+
+
+def _alone(j: int) -> Result:
+    """One operand in place of the result."""
+    return lambda ins, out, scale: jnp.broadcast_to(ins[j], jnp.shape(out))
+
+
+def _of_operands(eqn: JaxprEqn) -> Iterator[Way]:
+    name = eqn.primitive.name
+    if name in ("sub", "add", "add_any"):
+        other = jnp.add if name == "sub" else jnp.subtract
+        yield Way("sign_swapped", "", lambda ins, out, scale: other(*ins))
+    if name in ("sub", "div"):
+        yield Way("operands_swapped", "", lambda ins, out, scale: _swapped(name, ins))
+    if name == "dot_general":
+        for j, operand in enumerate(eqn.invars):
+            shape = aval_of(operand).shape
+            if len(shape) == 2 and shape[0] == shape[1]:
+                yield Way("operand_transposed", "", _turned(eqn, j, jnp.transpose))
+    if name == "conv_general_dilated":
+        space = eqn.params["dimension_numbers"].rhs_spec[2:]
+        yield Way("kernel_not_flipped", "", _turned(eqn, 1, lambda k: jnp.flip(k, space)))
+    if name in ("scatter-add", "scatter_add"):
+        yield Way("overwritten", "", lambda ins, out, scale: _overwritten(eqn, ins))
+
+
+def _swapped(name: str, ins: Sequence[Any]) -> Any:
+    return ins[1] - ins[0] if name == "sub" else ins[1] / ins[0]
+
+
+def _turned(eqn: JaxprEqn, j: int, turn: Callable[[Any], Any]) -> Result:
+    def result(ins: Sequence[Any], out: Any, scale: Array) -> Any:
+        return bind(eqn, [turn(one) if i == j else one for i, one in enumerate(ins)])[0]
+
+    return result
+
+
+def _overwritten(eqn: JaxprEqn, ins: Sequence[Any]) -> Any:
+    params = {name: value for name, value in eqn.params.items() if name != "update_jaxpr"}
+    return lax.scatter(
+        ins[0],
+        ins[1],
+        ins[2],
+        params["dimension_numbers"],
+        indices_are_sorted=params["indices_are_sorted"],
+        unique_indices=params["unique_indices"],
+        mode=params["mode"],
+    )
+
+
+def _of_constants(eqn: JaxprEqn) -> Iterator[Way]:
+    """Another ε, another count."""
+    for j, operand in enumerate(eqn.invars):
+        if (
+            not isinstance(operand, Literal)
+            or np.ndim(operand.val)
+            or not is_float(aval_of(operand))
+        ):
+            continue
+        c = float(operand.val)
+        if not math.isfinite(c) or eqn.primitive.name not in ("add", "sub", "mul", "div", "max"):
+            continue
+        others: dict[float, str] = {}
+        if c > 2 and c == round(c) and eqn.primitive.name in ("mul", "div"):
+            others = dict.fromkeys((c - 1, c + 1), "count_off_by_one")
+        elif eqn.primitive.name in ("add", "max") and 0 < c < 0.1:
+            values = (c * c, math.sqrt(c), 10 * c, c / 10, 100 * c, c / 100, 1e3 * c, c / 1e3)
+            others = dict.fromkeys(values, "constant_changed")
+        for value, name in others.items():
+            words = NAMES[name][0].replace("{old}", f"{c:g}").replace("{new}", f"{value:.3g}")
+            yield Way(name, words, _with_constant(eqn, j, value))
+
+
+def _with_constant(eqn: JaxprEqn, j: int, value: float) -> Result:
+    def result(ins: Sequence[Any], out: Any, scale: Array) -> Any:
+        changed = [jnp.full_like(one, value) if i == j else one for i, one in enumerate(ins)]
+        return bind(eqn, changed)[0]
+
+    return result
+
+
+def _of_roots(eqn: JaxprEqn, made_by: Mapping[Any, JaxprEqn]) -> Iterator[Way]:
+    """1/(√v + ε) for 1/√(v + ε)."""
+    name = eqn.primitive.name
+    if name not in ("rsqrt", "sqrt") or isinstance(eqn.invars[0], Literal):
+        return
+    before = made_by.get(eqn.invars[0])
+    if before is None or before.primitive.name != "add":
+        return
+    for operand in before.invars:
+        if isinstance(operand, Literal) and np.ndim(operand.val) == 0 and operand.val > 0:
+            yield Way("epsilon_outside_root", "", _outside(name, float(operand.val)))
+
+
+def _outside(name: str, e: float) -> Result:
+    def result(ins: Sequence[Any], out: Any, scale: Array) -> Any:
+        root = jnp.sqrt(ins[0] - e) + e
+        return 1 / root if name == "rsqrt" else root
+
+    return result
+
+
+def _of_comparison(eqn: JaxprEqn) -> Iterator[Way]:
+    other = {"ge": lax.gt, "gt": lax.ge, "le": lax.lt, "lt": lax.le}.get(eqn.primitive.name)
+    if other is not None:
+        yield Way("mask_off_by_one", "", lambda ins, out, scale: other(*ins))
+
+
+class Edited(NamedTuple):
+    """A program run in float64 with one of its operations wrong.
+
+    Attributes:
+        ways: those of each operation, by its identity, with their numbers.
+        chosen: the number of the edit that is made.
+        scale: by how much, where it is a scale.
+    """
+
+    ways: Mapping[int, Sequence[tuple[int, Way]]]
+    chosen: Array
+    scale: Array
+
+    def constant(self, value: Any, key: Array) -> Any:
+        """A number of the program."""
+        return value
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+        out = bind(eqn, inputs)
+        for number, way in self.ways.get(id(eqn), ()):
+            wrong = way.result(inputs, out[0], self.scale)
+            out = [jnp.where(self.chosen == number, wrong, out[0])]
+        return out
+
+    def plain(self, value: Any) -> Array:
+        """The value as an array."""
+        return jnp.asarray(value)
+
+
+class Keeping(Exactly):
+    """A program run in float64, every result kept."""
+
+    def __init__(self, kept: list[tuple[JaxprEqn, Any]]) -> None:
+        self.kept = kept
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+        out = bind(eqn, inputs)
+        self.kept += [(eqn, value) for value in out if is_float(value)]
+        return out

@@ -1,0 +1,323 @@
+"""How far rounding may take any program of JAX: how far it usually goes, and the worst it can.
+
+The *usual* error is measured by Monte-Carlo arithmetic (Parker, *Monte Carlo Arithmetic*, 1997):
+the program runs a few times with every rounding replaced by a random one. The *worst* error of one
+value is certified to first order: the sum over every rounding of its size times how steeply the
+value depends on it, all of which one reverse pass gives.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+
+from manual_bp.rounding.arithmetic import Arithmetic
+from manual_bp.rounding.operations import (
+    ROOM_FOR_INPUTS,
+    aval_of,
+    bind,
+    equations,
+    inner_programs,
+    is_float,
+    rounding_of,
+)
+
+SAMPLES = 16
+SAFETY = 8  # how many usual errors a right value may be off
+OUTSIDE = 1 << 20  # numbers of keys that no operation has
+COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
+
+
+class Reader(Protocol):
+    """How a program is run: what its values are, and what each operation makes of them."""
+
+    def constant(self, value: Any, key: Array) -> Any:
+        """A number that stands in the program."""
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+
+    def plain(self, value: Any) -> Array:
+        """A value as an array, for a loop's condition or the choice of a branch."""
+
+
+def run(program: ClosedJaxpr, inputs: Sequence[Any], reader: Reader, key: Array) -> list[Any]:
+    """A program's results, every operation done by a reader, calls and loops entered."""
+    values: dict[Any, Any] = {}
+
+    def read(atom: Any, key: Array) -> Any:
+        if isinstance(atom, Literal):
+            return reader.constant(_wide(jnp.asarray(atom.val, aval_of(atom).dtype)), key)
+        return values[atom]
+
+    for n, (name, value) in enumerate(zip(program.jaxpr.constvars, program.consts, strict=True)):
+        values[name] = reader.constant(
+            _wide(jnp.asarray(value)), jax.random.fold_in(key, OUTSIDE + n)
+        )
+    values.update(zip(program.jaxpr.invars, inputs, strict=True))
+    for n, eqn in enumerate(program.jaxpr.eqns):
+        ours = jax.random.fold_in(key, n)
+        given = [read(atom, jax.random.fold_in(ours, i)) for i, atom in enumerate(eqn.invars)]
+        values.update(zip(eqn.outvars, _applied(eqn, given, reader, ours), strict=True))
+    return [read(atom, key) for atom in program.jaxpr.outvars]
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(jnp.float64) if is_float(value) else value
+
+
+def _applied(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+    match eqn.primitive.name:
+        case "scan":
+            return _scan(eqn, inputs, reader, key)
+        case "while":
+            return _while(eqn, inputs, reader, key)
+        case "cond":
+            branches = [
+                partial(lambda branch, *given: run(branch, given, reader, key), branch)
+                for branch in eqn.params["branches"]
+            ]
+            out: list[Any] = lax.switch(reader.plain(inputs[0]), branches, *inputs[1:])
+            return out
+    if inner := inner_programs(eqn):
+        return run(inner[0], inputs, reader, key)
+    return reader.apply(eqn, inputs, key)
+
+
+def _scan(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+    consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+    fixed, start, over = inputs[:consts], inputs[consts : consts + carry], inputs[consts + carry :]
+    length = eqn.params["length"]
+
+    def step(state: Any, now: Any) -> Any:
+        i, xs = now
+        out = run(eqn.params["jaxpr"], [*fixed, *state, *xs], reader, jax.random.fold_in(key, i))
+        return out[:carry], out[carry:]
+
+    last, stacked = lax.scan(
+        step, start, (jnp.arange(length), over), length=length, reverse=eqn.params["reverse"]
+    )
+    return [*last, *stacked]
+
+
+def _while(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+    of_cond, of_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    cond, body = inputs[:of_cond], inputs[of_cond : of_cond + of_body]
+
+    def goes_on(state: Any) -> Array:
+        _, values = state
+        return reader.plain(run(eqn.params["cond_jaxpr"], [*cond, *values], reader, key)[0])
+
+    def step(state: Any) -> Any:
+        i, values = state
+        inner = jax.random.fold_in(key, i)
+        return i + 1, run(eqn.params["body_jaxpr"], [*body, *values], reader, inner)
+
+    start = (jnp.zeros((), jnp.int32), inputs[of_cond + of_body :])
+    out: list[Any] = lax.while_loop(goes_on, step, start)[1]
+    return out
+
+
+# ── As it is ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Exactly:
+    """A program run in float64."""
+
+    def constant(self, value: Any, key: Array) -> Any:
+        """A number of the program."""
+        return value
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+        return bind(eqn, inputs)
+
+    def plain(self, value: Any) -> Array:
+        """The value as an array."""
+        return jnp.asarray(value)
+
+
+# ── Monte-Carlo arithmetic ───────────────────────────────────────────────────────────────────────
+
+
+class Sample(NamedTuple):
+    """A value as it is, and with random roundings."""
+
+    right: Array
+    noisy: Array
+
+
+class Randomly(NamedTuple):
+    """A program run with random roundings.
+
+    A comparison of numbers that lie within their errors may go either way: where `turned`, it goes
+    the other way, and else as it does without an error.
+    """
+
+    arithmetic: Arithmetic
+    turned: Array
+
+    def constant(self, value: Any, key: Array) -> Sample:
+        """A number of the program."""
+        if not is_float(value):
+            return Sample(value, value)
+        return Sample(value, value + _random(key, _of_constant(self.arithmetic, value)))
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+        right = bind(eqn, [one.right for one in inputs])
+        given = [one.noisy for one in inputs]
+        noisy = bind(eqn, given)
+        if eqn.primitive.name in COMPARISONS and is_float(given[0]):
+            noisy = [self._compared(right[0], *inputs)]
+        else:
+            for n, out in enumerate(noisy):
+                size = rounding_of(self.arithmetic, eqn, given, out)
+                if size is not None:
+                    noisy[n] = out + _random(jax.random.fold_in(key, n), size.usual)
+        return [Sample(*both) for both in zip(right, noisy, strict=True)]
+
+    def _compared(self, right: Array, a: Sample, b: Sample) -> Array:
+        apart = a.right - b.right
+        off = jnp.abs(a.noisy - b.noisy - apart)
+        either = (off > 0) & (jnp.abs(apart) <= SAFETY * off)
+        return jnp.where(either & self.turned, ~right, right)
+
+    def plain(self, value: Any) -> Array:
+        """The value as an array."""
+        noisy: Array = value.noisy
+        return noisy
+
+
+def _of_constant(ar: Arithmetic, value: Array) -> Array:
+    """How far a constant may be off: not at all where a few binary digits hold it, as they do ½."""
+    mantissa = jnp.frexp(value)[0] * (1 / ar.u)
+    return jnp.where(mantissa == jnp.round(mantissa), 0.0, ar.u * jnp.abs(value))
+
+
+def _random(key: Array, size: Array) -> Array:
+    """An error of random sign, with the variance of one that is uniform within its size."""
+    signs = jax.random.bits(key, jnp.shape(size), jnp.uint8) & 1
+    return jnp.where(signs == 1, size, -size) / np.sqrt(3)
+
+
+def _exactly(program: ClosedJaxpr, *inputs: Array) -> list[Array]:
+    return run(program, inputs, Exactly(), jax.random.key(0))
+
+
+def _squares(
+    program: ClosedJaxpr,
+    ar: Arithmetic,
+    total: list[Array],
+    right: list[Array],
+    turned: Array,
+    key: Array,
+    *inputs: Array,
+) -> list[Array]:
+    """The squared errors of one more sample, added up."""
+    given = []
+    for n, value in enumerate(inputs):
+        size = ROOM_FOR_INPUTS * ar.u * jnp.abs(value) if is_float(value) else None
+        off = value if size is None else value + _random(jax.random.fold_in(key, OUTSIDE + n), size)
+        given.append(Sample(value, off))
+    out = run(program, given, Randomly(ar, turned), key)
+    return [
+        so_far + jnp.square(jnp.where(jnp.isfinite(exact), one.noisy - exact, 0))
+        for so_far, one, exact in zip(total, out, right, strict=True)
+    ]
+
+
+# ── The certificate ──────────────────────────────────────────────────────────────────────────────
+
+
+@jax.custom_vjp
+def _noted(value: Array, size: Array, total: Array) -> Array:
+    """The value itself; the slope of `total` becomes Σ |∂result/∂value| · size."""
+    return value
+
+
+_noted.defvjp(
+    lambda value, size, total: (value, size),
+    lambda size, slope: (slope, jnp.zeros_like(size), jnp.sum(jnp.abs(slope) * size)),
+)
+
+
+class Noting(NamedTuple):
+    """A program run in float64, the size of every rounding noted for the way back."""
+
+    arithmetic: Arithmetic
+    total: Array
+
+    def constant(self, value: Any, key: Array) -> Any:
+        """A number of the program."""
+        if not is_float(value):
+            return value
+        return _noted(value, _of_constant(self.arithmetic, value), self.total)
+
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+        """The results of one operation."""
+        out = bind(eqn, inputs)
+        for n, one in enumerate(out):
+            size = rounding_of(self.arithmetic, eqn, lax.stop_gradient(inputs), one)
+            if size is not None:
+                out[n] = _noted(one, lax.stop_gradient(size.worst), self.total)
+        return out
+
+    def plain(self, value: Any) -> Array:
+        """The value as an array."""
+        return jnp.asarray(value)
+
+
+class RoundingErrors:
+    """How far rounding may take the results of one program in one arithmetic, at any inputs."""
+
+    def __init__(self, program: ClosedJaxpr, arithmetic: Arithmetic) -> None:
+        self.program, self.arithmetic = program, arithmetic
+        self._exact = jax.jit(partial(_exactly, program))
+        self._sample = jax.jit(partial(_squares, program, arithmetic))
+        self._slope = jax.jit(partial(_worst, program, arithmetic))
+
+    def usual(self, inputs: Sequence[Array], key: Array) -> tuple[list[Any], list[Any]]:
+        """The results in float64, and how far rounding usually takes each of their values.
+
+        The inputs may be one rounding off.
+        """
+        right = self._exact(*inputs)
+        total = [jnp.zeros(jnp.shape(one)) for one in right]
+        for n, one in enumerate(jax.random.split(key, SAMPLES)):
+            total = self._sample(total, right, n % 2 == 1, one, *inputs)
+        return list(right), [np.sqrt(np.asarray(one) / SAMPLES) for one in total]
+
+    def worst(self, inputs: Sequence[Array], which: int, index: tuple[int, ...]) -> float | None:
+        """The worst error of one value of one result, to first order.
+
+        None for a program with a loop of unknown length, which cannot be run backwards.
+        """
+        if any(eqn.primitive.name == "while" for eqn in equations(self.program)):
+            return None
+        results = self.program.jaxpr.outvars
+        chosen = [np.zeros(aval_of(one).shape) for one in results]
+        chosen[which][index] = 1.0
+        return float(self._slope(chosen, *inputs))
+
+
+def _worst(program: ClosedJaxpr, ar: Arithmetic, chosen: list[Array], *inputs: Array) -> Array:
+    """Σ over every rounding: its size, times how steeply the chosen value depends on it."""
+
+    def results(total: Array) -> list[Array]:
+        given = [
+            _noted(value, ROOM_FOR_INPUTS * ar.u * jnp.abs(value), total)
+            if is_float(value)
+            else value
+            for value in inputs
+        ]
+        return run(program, given, Noting(ar, total), jax.random.key(0))
+
+    _, pull = jax.vjp(results, jnp.zeros(()))
+    slope: Array = pull(chosen)[0]
+    return slope
