@@ -15,6 +15,7 @@ from manual_bp.diagnosis.operations import NAMES
 from manual_bp.diagnosis.terms import Explanation, TermSearch
 from manual_bp.record import GRADIENT, Place
 from manual_bp.rounding.arithmetic import Arithmetic
+from manual_bp.rounding.certificate import SAFETY
 from manual_bp.rounding.operations import equations, is_float
 from manual_bp.subjects.gradients import (
     Obtained,
@@ -132,7 +133,7 @@ def _findings(
     if (
         left
         and not groups
-        and (coarser := _coarser(standard, obtained, [one for one, _ in judged], left))
+        and (coarser := _coarser(standard, obtained, [one for one, _ in judged], searched))
     ):
         yield coarser
         return
@@ -211,9 +212,9 @@ def _coarser(
     for name, words, arithmetic in _coarser_arithmetics(standard.arithmetic):
         if name.startswith("products") and not used & {"dot_general", "conv_general_dilated"}:
             continue
-        coarseness = arithmetic.u / standard.arithmetic.u
+        coarseness = max(arithmetic.u, arithmetic.product) / standard.arithmetic.u
         shares = [_share(standard, one) for one in judged if one.place in wrong]
-        if coarseness > 1 and not all(1 / 64 < share / coarseness < 8 for share in shares):
+        if coarseness > 1 and not all(1e-3 < share / coarseness < SAFETY for share in shares):
             continue
         other = Standard.of(standard.reference, arithmetic, standard.key)
         again = judge_gradients(other, obtained)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
-from manual_bp.rounding.certificate import COMPARISONS, Exactly
+from manual_bp.rounding.certificate import COMPARISONS, Exactly, Seed
 from manual_bp.rounding.operations import (
     FUNCTIONS,
     aval_of,
@@ -23,6 +23,7 @@ from manual_bp.rounding.operations import (
     is_float,
 )
 
+LONGEST = 70  # of a line, so many letters are shown
 MOVES = ("convert_element_type", "broadcast_in_dim", "reshape", "transpose", "copy", "squeeze")
 
 
@@ -73,6 +74,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "mask_missing": ("the mask of {} is left out", "Mask what comes back as well."),
     "mask_off_by_one": ("the mask of {} is off by one", "Compare as the reference does."),
     "overwritten": ("in {} what falls on one place overwrites what is there", "Add it up."),
+    "gradient_missing": ("no error comes back to it", "Compute it, or stop asking for it."),
     "rows_missing": ("{} of the cotangent {are} left out", "Go over all of them."),
     "cotangent_ignored": ("the cotangent is taken for ones", "Multiply by the cotangent."),
 }
@@ -125,6 +127,7 @@ def _line_of(eqn: JaxprEqn) -> str:
         path = Path(frame.file_name)
         if not _is_of_jax(path):
             text = linecache.getline(frame.file_name, frame.line_num).strip()
+            text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
             where = f"line {frame.line_num} of {path.name}"
             return f"`{text}` ({where})" if text else where
     return ""
@@ -277,11 +280,11 @@ class Edited(NamedTuple):
     chosen: Array
     scale: Array
 
-    def constant(self, value: Any, key: Array) -> Any:
+    def constant(self, value: Any, seed: Seed) -> Any:
         """A number of the program."""
         return value
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         out = bind(eqn, inputs)
         for number, way in self.ways.get(id(eqn), ()):
@@ -300,7 +303,7 @@ class Keeping(Exactly):
     def __init__(self, kept: list[tuple[JaxprEqn, Any]]) -> None:
         self.kept = kept
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         out = bind(eqn, inputs)
         self.kept += [(eqn, value) for value in out if is_float(value)]

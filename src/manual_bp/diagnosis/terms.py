@@ -27,7 +27,12 @@ SAMPLED = 2048  # values of each array that every edit is first held to
 MOST_WORK = 4e9  # values computed in all: of a large case the first edits alone are tried
 MOST_ROWS = 64
 MOST_TOLD = 3  # names that may stand beside each other with "or"
-LEFT_OUT = ("factor_left_out", "term_left_out", "sign_swapped")  # in other words the same
+LEFT_OUT = (
+    "factor_left_out",
+    "term_left_out",
+    "sign_swapped",
+    "mask_missing",
+)  # in other words the same
 
 Gradients = dict[Place, Numbers]
 
@@ -113,6 +118,9 @@ class TermSearch:
         """
         if not self.wrong:
             return []
+        if absent := self._absent():
+            self.wrong = [place for place in self.wrong if place not in absent.places]
+            return [[absent], *self.explanations()]
         singles = [*self._of_the_whole(), *self._singles]
         if together := [one for one in singles if set(one.places) == set(self.wrong)]:
             return [_best(together)]
@@ -226,7 +234,7 @@ class TermSearch:
 
         @jax.jit
         def edited(chosen: Any, scale: Any, inputs: Any) -> Any:
-            return run(program, inputs, Edited(ways, chosen, scale), jax.random.key(0))
+            return run(program, inputs, Edited(ways, chosen, scale))
 
         return edited
 
@@ -243,7 +251,7 @@ class TermSearch:
             def function(*floats: Any) -> Any:
                 for i, leaf in zip(wanted, floats, strict=True):
                     leaves[i] = leaf
-                return run(program, leaves, Edited(ways, chosen, scale), jax.random.key(0))
+                return run(program, leaves, Edited(ways, chosen, scale))
 
             values, pull = jax.vjp(function, *(leaves[i] for i in wanted))
             return [*values, *pull(cotangents)]
@@ -338,11 +346,18 @@ class TermSearch:
 
     # ── Everything at once ───────────────────────────────────────────────────────────────────
 
+    def _absent(self) -> Explanation | None:
+        """Gradients that are nothing but zeros."""
+        places = tuple(place for place in self.wrong if not self._shown(place).any())
+        if not places:
+            return None
+        return Explanation(("gradient_missing",), (NAMES["gradient_missing"][0],), ("",), places)
+
     def _of_the_whole(self) -> Iterator[Explanation]:
         """A factor of every gradient; a cotangent that was not used."""
-        for truth, name in ((self._truth, ""), (self._of_ones, "cotangent_ignored")):
+        for truth, name in ((self._of_ones, "cotangent_ignored"), (self._truth, "")):
             scale = self._ratio(self.wrong, truth)
-            if scale is None or (not name and abs(scale - 1) < 1e-9):
+            if not scale or (not name and abs(scale - 1) < 1e-9):
                 continue
             words, known = self._scale_in_words(scale)
             if not known and sum(self._truth[place].size for place in self.wrong) < 8:
@@ -355,6 +370,7 @@ class TermSearch:
             found = self._explained((label,), (told,), ("",), values)
             if found:
                 yield found
+                return
 
     @cached_property
     def _of_ones(self) -> Gradients:
@@ -373,7 +389,7 @@ class TermSearch:
     @cached_property
     def _run_plain(self) -> Any:
         program = self.reference.program
-        return jax.jit(lambda inputs: run(program, inputs, Exactly(), jax.random.key(0)))
+        return jax.jit(lambda inputs: run(program, inputs, Exactly()))
 
     def _ratio(self, places: Sequence[Place], truth: Gradients) -> float | None:
         above = below = 0.0
@@ -445,10 +461,12 @@ class TermSearch:
         """What on the way of the reference such numbers are, or one over them."""
         found = []
         for eqn, value in self._on_the_way:
+            if value.shape != ratio.shape:
+                continue
             for name, power in (("factor_left_out", -1), ("factor_twice", 1)):
                 with np.errstate(all="ignore"):
                     off = np.abs(value**power / ratio - 1)
-                if value.shape == ratio.shape and bool((off < 1e-3).all()):
+                if bool((off < 1e-3).all()):
                     words = NAMES[name][0].replace("{}", described(eqn))
                     found.append(Explanation((name,), (words,), (described(eqn),), (place,)))
         return found[-1:]  # the last one is what was meant by those before it
@@ -460,7 +478,7 @@ class TermSearch:
         count = len(jax.tree.leaves(self.reference.cotangent))
         inputs = self.reference.inputs[count:]
         with jax.enable_x64(True):
-            run(self.reference.forward_program, inputs, keeping, jax.random.key(0))
+            run(self.reference.forward_program, inputs, keeping)
             return [
                 (eqn, np.asarray(value).reshape(-1))
                 for eqn, value in keeping.kept
@@ -477,15 +495,16 @@ class TermSearch:
             n = full.shape[axis]
             if not 1 < n <= MOST_ROWS:
                 continue
-            parts = []
+            parts, weight = [], 1 / self._bound[place]
             for row in range(n):
                 mask = np.zeros(n).reshape([-1 if i == axis else 1 for i in range(full.ndim)])
                 mask.flat[row] = 1
                 parts.append(self._for_cotangent([full * mask])[place])
-            weight = 1 / self._bound[place]
             matrix = np.stack(parts, axis=1) * weight[:, None]
-            fitted = np.linalg.lstsq(matrix, self._got[place] * weight, rcond=None)[0]
-            shares = np.round(fitted)
+            shown = np.abs(matrix).max(axis=0) > 1  # what a row adds can be seen
+            shares = np.ones(n)
+            fitted = np.linalg.lstsq(matrix[:, shown], self._got[place] * weight, rcond=None)[0]
+            shares[shown] = np.round(fitted)
             lost = [int(row) for row in np.flatnonzero(shares == 0)]
             kept = set(shares) <= {0.0, 1.0} and 0 < len(lost) < n
             if kept and self._explains(place, np.stack(parts, axis=1) @ shares) is not None:

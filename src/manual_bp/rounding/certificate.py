@@ -6,6 +6,7 @@ value is certified to first order: the sum over every rounding of its size times
 value depends on it, all of which one reverse pass gives.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -30,73 +31,101 @@ from manual_bp.rounding.operations import (
 SAMPLES = 16
 SAFETY = 8  # how many usual errors a right value may be off
 OUTSIDE = 1 << 20  # numbers of keys that no operation has
+_ODD = 0x9E3779B9  # 2³² over the golden ratio: its multiples lie far apart
 COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
+
+
+class Seed(NamedTuple):
+    """Where the random numbers of one part of a program come from.
+
+    Attributes:
+        drawn: a number that changes from sample to sample, and from turn to turn of a loop.
+        part: which part of the program it is.
+    """
+
+    drawn: Any
+    part: int = 0
+
+    def of(self, n: Any) -> "Seed":
+        """That of the n-th part, or of a loop's i-th turn."""
+        if isinstance(n, int):
+            return self._replace(part=(_ODD * (self.part + n + 1) ^ self.part >> 15) % 2**32)
+        return self._replace(drawn=_mixed(self.drawn + n.astype(jnp.uint32)))
+
+    def signs(self, shape: tuple[int, ...]) -> Array:
+        """True or False for each element."""
+        numbers = lax.iota(jnp.uint32, math.prod(shape)) * np.uint32(_ODD)
+        start = _mixed(jnp.asarray(self.drawn, jnp.uint32) + np.uint32(self.part))
+        return (_mixed(numbers + start) & 1).astype(bool).reshape(shape)
+
+
+SEED = Seed(np.uint32(0))
 
 
 class Reader(Protocol):
     """How a program is run: what its values are, and what each operation makes of them."""
 
-    def constant(self, value: Any, key: Array) -> Any:
+    def constant(self, value: Any, seed: Seed) -> Any:
         """A number that stands in the program."""
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
 
     def plain(self, value: Any) -> Array:
         """A value as an array, for a loop's condition or the choice of a branch."""
 
 
-def run(program: ClosedJaxpr, inputs: Sequence[Any], reader: Reader, key: Array) -> list[Any]:
+def run(
+    program: ClosedJaxpr, inputs: Sequence[Any], reader: Reader, seed: Seed = SEED
+) -> list[Any]:
     """A program's results, every operation done by a reader, calls and loops entered."""
     values: dict[Any, Any] = {}
 
-    def read(atom: Any, key: Array) -> Any:
+    def read(atom: Any, seed: Seed) -> Any:
         if isinstance(atom, Literal):
-            return reader.constant(_wide(jnp.asarray(atom.val, aval_of(atom).dtype)), key)
+            return reader.constant(_wide(jnp.asarray(atom.val, aval_of(atom).dtype)), seed)
         return values[atom]
 
     for n, (name, value) in enumerate(zip(program.jaxpr.constvars, program.consts, strict=True)):
-        values[name] = reader.constant(
-            _wide(jnp.asarray(value)), jax.random.fold_in(key, OUTSIDE + n)
-        )
+        values[name] = reader.constant(_wide(jnp.asarray(value)), seed.of(OUTSIDE + n))
     values.update(zip(program.jaxpr.invars, inputs, strict=True))
     for n, eqn in enumerate(program.jaxpr.eqns):
-        ours = jax.random.fold_in(key, n)
-        given = [read(atom, jax.random.fold_in(ours, i)) for i, atom in enumerate(eqn.invars)]
+        ours = seed.of(n)
+        given = [read(atom, ours.of(i)) for i, atom in enumerate(eqn.invars)]
         values.update(zip(eqn.outvars, _applied(eqn, given, reader, ours), strict=True))
-    return [read(atom, key) for atom in program.jaxpr.outvars]
+    return [read(atom, seed) for atom in program.jaxpr.outvars]
 
 
 def _wide(value: Array) -> Array:
     return value.astype(jnp.float64) if is_float(value) else value
 
 
-def _applied(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+def _applied(eqn: JaxprEqn, inputs: list[Any], reader: Reader, seed: Seed) -> list[Any]:
     match eqn.primitive.name:
         case "scan":
-            return _scan(eqn, inputs, reader, key)
+            return _scan(eqn, inputs, reader, seed)
         case "while":
-            return _while(eqn, inputs, reader, key)
+            return _while(eqn, inputs, reader, seed)
         case "cond":
             branches = [
-                partial(lambda branch, *given: run(branch, given, reader, key), branch)
+                partial(lambda branch, *given: run(branch, given, reader, seed), branch)
                 for branch in eqn.params["branches"]
             ]
             out: list[Any] = lax.switch(reader.plain(inputs[0]), branches, *inputs[1:])
             return out
     if inner := inner_programs(eqn):
-        return run(inner[0], inputs, reader, key)
-    return reader.apply(eqn, inputs, key)
+        return run(inner[0], inputs, reader, seed)
+    return reader.apply(eqn, inputs, seed)
 
 
-def _scan(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+def _scan(eqn: JaxprEqn, inputs: list[Any], reader: Reader, seed: Seed) -> list[Any]:
     consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
     fixed, start, over = inputs[:consts], inputs[consts : consts + carry], inputs[consts + carry :]
     length = eqn.params["length"]
 
     def step(state: Any, now: Any) -> Any:
         i, xs = now
-        out = run(eqn.params["jaxpr"], [*fixed, *state, *xs], reader, jax.random.fold_in(key, i))
+        out = run(eqn.params["jaxpr"], [*fixed, *state, *xs], reader, seed.of(i))
         return out[:carry], out[carry:]
 
     last, stacked = lax.scan(
@@ -105,17 +134,17 @@ def _scan(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[
     return [*last, *stacked]
 
 
-def _while(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list[Any]:
+def _while(eqn: JaxprEqn, inputs: list[Any], reader: Reader, seed: Seed) -> list[Any]:
     of_cond, of_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
     cond, body = inputs[:of_cond], inputs[of_cond : of_cond + of_body]
 
     def goes_on(state: Any) -> Array:
         _, values = state
-        return reader.plain(run(eqn.params["cond_jaxpr"], [*cond, *values], reader, key)[0])
+        return reader.plain(run(eqn.params["cond_jaxpr"], [*cond, *values], reader, seed)[0])
 
     def step(state: Any) -> Any:
         i, values = state
-        inner = jax.random.fold_in(key, i)
+        inner = seed.of(i)
         return i + 1, run(eqn.params["body_jaxpr"], [*body, *values], reader, inner)
 
     start = (jnp.zeros((), jnp.int32), inputs[of_cond + of_body :])
@@ -129,11 +158,11 @@ def _while(eqn: JaxprEqn, inputs: list[Any], reader: Reader, key: Array) -> list
 class Exactly:
     """A program run in float64."""
 
-    def constant(self, value: Any, key: Array) -> Any:
+    def constant(self, value: Any, seed: Seed) -> Any:
         """A number of the program."""
         return value
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         return bind(eqn, inputs)
 
@@ -162,13 +191,13 @@ class Randomly(NamedTuple):
     arithmetic: Arithmetic
     turned: Array
 
-    def constant(self, value: Any, key: Array) -> Sample:
+    def constant(self, value: Any, seed: Seed) -> Sample:
         """A number of the program."""
         if not is_float(value):
             return Sample(value, value)
-        return Sample(value, value + _random(key, _of_constant(self.arithmetic, value)))
+        return Sample(value, value + _random(seed, _of_constant(self.arithmetic, value)))
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         right = bind(eqn, [one.right for one in inputs])
         given = [one.noisy for one in inputs]
@@ -179,7 +208,7 @@ class Randomly(NamedTuple):
             for n, out in enumerate(noisy):
                 size = rounding_of(self.arithmetic, eqn, given, out)
                 if size is not None:
-                    noisy[n] = out + _random(jax.random.fold_in(key, n), size.usual)
+                    noisy[n] = out + _random(seed.of(n), size.usual)
         return [Sample(*both) for both in zip(right, noisy, strict=True)]
 
     def _compared(self, right: Array, a: Sample, b: Sample) -> Array:
@@ -200,14 +229,24 @@ def _of_constant(ar: Arithmetic, value: Array) -> Array:
     return jnp.where(mantissa == jnp.round(mantissa), 0.0, ar.u * jnp.abs(value))
 
 
-def _random(key: Array, size: Array) -> Array:
+def _random(seed: Seed, size: Array) -> Array:
     """An error of random sign, with the variance of one that is uniform within its size."""
-    signs = jax.random.bits(key, jnp.shape(size), jnp.uint8) & 1
-    return jnp.where(signs == 1, size, -size) / np.sqrt(3)
+    return jnp.where(seed.signs(jnp.shape(size)), size, -size) / np.sqrt(3)
+
+
+def _mixed(bits: Array) -> Array:
+    """Every bit of the result depends on every bit given.
+
+    A sign for each of millions of roundings is wanted, and nobody guesses at it: the finaliser of
+    MurmurHash3 (Appleby, 2011) is compiled in a tenth of the time that `jax.random` takes.
+    """
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    return bits ^ (bits >> 16)
 
 
 def _exactly(program: ClosedJaxpr, *inputs: Array) -> list[Array]:
-    return run(program, inputs, Exactly(), jax.random.key(0))
+    return run(program, inputs, Exactly())
 
 
 def _squares(
@@ -216,16 +255,16 @@ def _squares(
     total: list[Array],
     right: list[Array],
     turned: Array,
-    key: Array,
+    drawn: Array,
     *inputs: Array,
 ) -> list[Array]:
     """The squared errors of one more sample, added up."""
-    given = []
+    given, seed = [], Seed(drawn)
     for n, value in enumerate(inputs):
         size = ROOM_FOR_INPUTS * ar.u * jnp.abs(value) if is_float(value) else None
-        off = value if size is None else value + _random(jax.random.fold_in(key, OUTSIDE + n), size)
+        off = value if size is None else value + _random(seed.of(OUTSIDE + n), size)
         given.append(Sample(value, off))
-    out = run(program, given, Randomly(ar, turned), key)
+    out = run(program, given, Randomly(ar, turned), seed)
     return [
         so_far + jnp.square(jnp.where(jnp.isfinite(exact), one.noisy - exact, 0))
         for so_far, one, exact in zip(total, out, right, strict=True)
@@ -253,13 +292,13 @@ class Noting(NamedTuple):
     arithmetic: Arithmetic
     total: Array
 
-    def constant(self, value: Any, key: Array) -> Any:
+    def constant(self, value: Any, seed: Seed) -> Any:
         """A number of the program."""
         if not is_float(value):
             return value
         return _noted(value, _of_constant(self.arithmetic, value), self.total)
 
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], key: Array) -> list[Any]:
+    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         out = bind(eqn, inputs)
         for n, one in enumerate(out):
@@ -289,9 +328,9 @@ class RoundingErrors:
         """
         right = self._exact(*inputs)
         total = [jnp.zeros(jnp.shape(one)) for one in right]
-        for n, one in enumerate(jax.random.split(key, SAMPLES)):
+        for n, one in enumerate(jax.random.bits(key, (SAMPLES,), jnp.uint32)):
             total = self._sample(total, right, n % 2 == 1, one, *inputs)
-        return list(right), [np.sqrt(np.asarray(one) / SAMPLES) for one in total]
+        return list(map(np.asarray, right)), [np.sqrt(np.asarray(one) / SAMPLES) for one in total]
 
     def worst(self, inputs: Sequence[Array], which: int, index: tuple[int, ...]) -> float | None:
         """The worst error of one value of one result, to first order.
@@ -316,7 +355,7 @@ def _worst(program: ClosedJaxpr, ar: Arithmetic, chosen: list[Array], *inputs: A
             else value
             for value in inputs
         ]
-        return run(program, given, Noting(ar, total), jax.random.key(0))
+        return run(program, given, Noting(ar, total))
 
     _, pull = jax.vjp(results, jnp.zeros(()))
     slope: Array = pull(chosen)[0]

@@ -60,8 +60,8 @@ FUNCTIONS = {
     "rsqrt": Units(2),
     "cbrt": Units(2),
     "pow": Units(8),
-    "lgamma": Units(8, 8),
-    "digamma": Units(8, 8),
+    "lgamma": Units(16, 16),
+    "digamma": Units(16, 16),
 }
 """By primitive, the largest over the platforms, with room for the usual ways to write a function.
 
@@ -187,7 +187,7 @@ def _function(ar: Arithmetic, eqn: JaxprEqn, inputs: Sequence[Array], output: Ar
     name, u = eqn.primitive.name, ar.u
     units = FUNCTIONS[name]
     exponent: Array | float = 0.0
-    if name in ("exp", "exp2"):
+    if name in ("exp", "exp2", "sinh", "cosh"):
         exponent = jnp.abs(inputs[0])
     elif name == "pow":
         exponent = jnp.abs(jnp.log(jnp.abs(inputs[0])) * inputs[1])

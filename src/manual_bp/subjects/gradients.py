@@ -439,16 +439,15 @@ def _by_argument(reference: Reference, gradients: Any) -> list[Any]:
             )
         given = [gradients[names[n]] for n in argnums]
     elif not isinstance(gradients, (tuple, list)) or isinstance(args[argnums[0]], type(gradients)):
-        given = [gradients] if len(argnums) == 1 else list(gradients)
+        given = [gradients]
     else:
         given = list(gradients)
     if len(given) == len(args) != len(argnums):
         given = [given[n] for n in argnums]
     if len(given) != len(argnums):
-        raise ValueError(
-            f"subject: expected a gradient for each of {listed(names[n] for n in argnums)}, "
-            f"got {len(given)}"
-        )
+        wanted = listed(names[n] for n in argnums)
+        got = len(given) if isinstance(gradients, (tuple, list)) else kind(gradients)
+        raise ValueError(f"subject: expected a gradient for each of {wanted}, got {got}")
     found: list[Any] = []
     for n, gradient in zip(argnums, given, strict=True):
         structure, floats = (

@@ -140,7 +140,8 @@ def _verdict(standard: Standard, judged: Judged) -> tuple[Judged, Row]:
             if worst is None:
                 worst = WITHOUT_CERTIFICATE * float(bound[index])
             bound[index] = max(bound[index], worst)
-            convicted |= bool(off[index] > bound[index])
+            if convicted := bool(off[index] > bound[index]):
+                break
         hidden = not convicted
         if hidden:
             bound = np.maximum(bound, off)
