@@ -73,9 +73,10 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "epsilon_outside_root": ("in {} ε is added to the root, not inside it", "Move ε inside."),
     "mask_missing": ("the mask of {} is left out", "Mask what comes back as well."),
     "mask_off_by_one": ("the mask of {} is off by one", "Compare as the reference does."),
+    "index_off_by_one": ("the index of {} is one too high or too low", "Count from 0."),
     "overwritten": ("in {} what falls on one place overwrites what is there", "Add it up."),
     "gradient_missing": ("no error comes back to it", "Compute it, or stop asking for it."),
-    "rows_missing": ("{} of the cotangent {are} left out", "Go over all of them."),
+    "rows_missing": ("{} {are} left out", "Go over all of them."),
     "cotangent_ignored": ("the cotangent is taken for ones", "Multiply by the cotangent."),
 }
 """Each name with what is wrong and the fix; {} stands for the operation and its line."""
@@ -104,10 +105,10 @@ def edits_of(program: ClosedJaxpr, *, scales: bool) -> list[tuple[JaxprEqn, Edit
     made_by = {
         out: eqn for eqn in equations(program) for out in eqn.outvars if not inner_programs(eqn)
     }
-    for eqn in equations(program):
+    for eqn, within in _with_caller(program):
         if inner_programs(eqn) or len(eqn.outvars) != 1:
             continue
-        operation = described(eqn)
+        operation = described(eqn, within)
         ways = _ways(eqn, made_by)
         if scales and is_float(aval_of(eqn.outvars[0])) and eqn.primitive.name not in MOVES:
             ways = [*ways, Way("term_scaled", "", lambda ins, out, scale: scale * out, scaled=True)]
@@ -115,9 +116,18 @@ def edits_of(program: ClosedJaxpr, *, scales: bool) -> list[tuple[JaxprEqn, Edit
     return found
 
 
-def described(eqn: JaxprEqn) -> str:
+def _with_caller(program: ClosedJaxpr, within: str = "") -> Iterator[tuple[JaxprEqn, str]]:
+    """Every operation with the name of the function that it is in, where JAX kept it."""
+    for eqn in program.jaxpr.eqns:
+        yield eqn, within
+        for inner in inner_programs(eqn):
+            yield from _with_caller(inner, str(eqn.params.get("name", within)))
+
+
+def described(eqn: JaxprEqn, within: str = "") -> str:
     """An operation for a sentence: the line of the reference that it comes from, or its name."""
-    return _line_of(eqn) or f"the operation {eqn.primitive.name!r}"
+    name = f"the operation {eqn.primitive.name!r}"
+    return _line_of(eqn) or (f"{name} of {within}" if within else name)
 
 
 def _line_of(eqn: JaxprEqn) -> str:
@@ -181,6 +191,9 @@ def _of_operands(eqn: JaxprEqn) -> Iterator[Way]:
     if name == "conv_general_dilated":
         space = eqn.params["dimension_numbers"].rhs_spec[2:]
         yield Way("kernel_not_flipped", "", _turned(eqn, 1, lambda k: jnp.flip(k, space)))
+    if name in ("gather", "scatter-add", "scatter_add"):
+        for shifted in (lambda i: i + 1, lambda i: i - 1):
+            yield Way("index_off_by_one", "", _turned(eqn, 1, shifted))
     if name in ("scatter-add", "scatter_add"):
         yield Way("overwritten", "", lambda ins, out, scale: _overwritten(eqn, ins))
 

@@ -6,7 +6,7 @@ result, on which the gradients depend linearly: two runs tell which scale would 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -72,7 +72,7 @@ class _Known:
     words: dict[float, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.words = {0.0: "0", 2.0: "2", -1.0: "−1", 0.5: "½", 3.0: "3", -2.0: "−2"}
+        self.words = {0.0: "0", 1.0: "1", 2.0: "2", -1.0: "−1", 0.5: "½", 3.0: "3", -2.0: "−2"}
         for n in sorted({n for shape in self.shapes for n in (*shape, int(np.prod(shape)))}):
             if n > 1:
                 root = f"{n**0.5:.0f}" if round(n**0.5) ** 2 == n else f"√{n}"
@@ -85,7 +85,7 @@ class _Known:
     def near(self, scale: float) -> float | None:
         """The known number that a fitted one must be, or None."""
         best = min(self.words, key=lambda known: abs(known - scale))
-        return best if abs(best - scale) <= 1e-2 * max(abs(best), 0.05) else None
+        return best if abs(best - scale) <= 1e-3 * max(abs(best), 0.05) else None
 
 
 class TermSearch:
@@ -130,11 +130,12 @@ class TermSearch:
             here = here or [*self._by_row(place), *self._pairs(place), *self._rows(place)]
             if here:
                 groups[place] = _best(here)
-        merged: list[list[Explanation]] = []
-        for ways in groups.values():
-            if not any(ways[0].words == other[0].words for other in merged):
-                merged.append(ways)
-        return merged
+        merged: dict[tuple[str, ...], list[Explanation]] = {}
+        for place, ways in groups.items():
+            first = merged.setdefault(ways[0].words, ways)
+            if place not in first[0].places:
+                first[0] = replace(first[0], places=(*first[0].places, place))
+        return list(merged.values())
 
     # ── Measuring ────────────────────────────────────────────────────────────────────────────
 
@@ -307,7 +308,7 @@ class TermSearch:
             if not places or (best and set(places) <= set(best.places)):
                 continue
             scale = self._best_scale(places, slopes)
-            if scale is None:
+            if scale is None or scale == 1:
                 continue
             words, known = self._scale_in_words(scale)
             values = {
@@ -509,10 +510,15 @@ class TermSearch:
             kept = set(shares) <= {0.0, 1.0} and 0 < len(lost) < n
             if kept and self._explains(place, np.stack(parts, axis=1) @ shares) is not None:
                 kind = "row" if axis == 0 else "column"
-                what = f"{kind} {lost[0]}" if len(lost) == 1 else f"{kind}s {_in_short(lost)}"
-                words = NAMES["rows_missing"][0].replace("{}", what)
-                told = words.replace("{are}", "is" if len(lost) == 1 else "are")
-                yield Explanation(("rows_missing",), (told,), ("",), (place,))
+                yield self._of_rows("of the cotangent", kind, lost, place)
+
+    def _of_rows(self, whose: str, kind: str, lost: Sequence[int], place: Place) -> Explanation:
+        """Rows or columns that are left out, of the cotangent or of the gradient itself."""
+        numbers = [int(n) for n in lost]
+        what = f"{kind} {numbers[0]}" if len(numbers) == 1 else f"{kind}s {_in_short(numbers)}"
+        words = NAMES["rows_missing"][0].replace("{}", f"{what} {whose}")
+        told = words.replace("{are}", "is" if len(numbers) == 1 else "are")
+        return Explanation(("rows_missing",), (told,), ("",), (place,))
 
 
 def _in_short(numbers: Sequence[int]) -> str:

@@ -91,9 +91,10 @@ class Reference:
         """The same at other arguments."""
         return replace(self, args=jax.tree.unflatten(jax.tree.structure(self.args), leaves))
 
-    def toward(self, cotangent: Any) -> "Reference":
-        """The same with another cotangent."""
-        return replace(self, cotangent=cotangent)
+    def with_twice_the_cotangent(self) -> "Reference":
+        """The same, sent back twice as much."""
+        with _formats_of(self.args):
+            return replace(self, cotangent=jax.tree.map(lambda one: 2 * one, self.cotangent))
 
     @cached_property
     def inputs(self) -> list[Any]:
@@ -213,11 +214,13 @@ def _drawn(value: Any, key: Any) -> Any:
     """Random numbers, never ones: a backward pass that forgets its cotangent must show."""
     leaves, structure = jax.tree.flatten(value)
     keys = jax.random.split(key, len(leaves))
-    with jax.enable_x64(False):
-        drawn = [
-            jax.random.normal(k, leaf.shape).astype(leaf.dtype) if is_float(leaf) else None
-            for k, leaf in zip(keys, leaves, strict=True)
-        ]
+    drawn = []
+    for k, leaf in zip(keys, leaves, strict=True):
+        one = None
+        if is_float(leaf):
+            with jax.enable_x64(leaf.dtype == np.float64):
+                one = jax.random.normal(k, leaf.shape, np.float32).astype(leaf.dtype)
+        drawn.append(one)
     return jax.tree.unflatten(structure, drawn)
 
 
@@ -372,12 +375,23 @@ def is_function(reference: Reference, subject: Any, args: tuple[Any, ...]) -> bo
         return False
     if not _takes(signature, 2):
         return True
-    try:  # both would do: by what comes out
-        value = jax.eval_shape(subject, *args)
-    except Exception:  # a pullback, called with arguments that it does not take
-        return False
-    shapes = [leaf.shape for leaf in jax.tree.leaves(value) if is_float(leaf)]
-    return shapes == [np.shape(leaf) for leaf in jax.tree.leaves(reference.cotangent)]
+    names = _argument_names(subject, 2)
+    if names == _argument_names(reference.function, 2) or names[0] == "args":
+        return names[0] != "args"
+    value = _shapes(subject, *args)  # both would do: by what comes out
+    expected = [np.shape(leaf) for leaf in jax.tree.leaves(reference.cotangent)]
+    if value is None or value == expected:
+        return value is not None
+    return _shapes(subject, args, reference.cotangent) is None
+
+
+def _shapes(function: Callable[..., Any], *args: Any) -> list[tuple[int, ...]] | None:
+    """The shapes of what comes out; None where the function does not take such arguments."""
+    try:
+        value = jax.eval_shape(function, *args)
+    except Exception:  # whatever a stranger's function may raise
+        return None
+    return [leaf.shape for leaf in jax.tree.leaves(value) if is_float(leaf)]
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:
@@ -454,7 +468,7 @@ def _by_argument(reference: Reference, gradients: Any) -> list[Any]:
             jax.tree.structure(args[n]),
             list(map(is_float, jax.tree.leaves(args[n]))),
         )
-        leaves = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
+        leaves = _leaves_like(args[n], gradient)
         if gradient is None:
             leaves = [None] * len(floats)
         if len(leaves) != len(floats):
@@ -464,3 +478,10 @@ def _by_argument(reference: Reference, gradients: Any) -> list[Any]:
             )
         found += [leaf for leaf, real in zip(leaves, floats, strict=True) if real]
     return found
+
+
+def _leaves_like(arg: Any, gradient: Any) -> list[Any]:
+    """The arrays of a gradient; of an array's gradient a list is one as well, and None is one."""
+    if not isinstance(arg, (dict, list, tuple)) and len(jax.tree.leaves(arg)) == 1:
+        return [gradient]
+    return jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
