@@ -110,6 +110,23 @@ def test_the_training_page(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == shown
 
 
+def test_the_page_on_any_gradient(tmp_path, capsys):
+    """Its code runs as a file, prints what is shown, and its test is one that finds the mistake."""
+    page = [block for block in blocks(ROOT / "docs" / "any_gradient.md") if block[0] == "python"]
+    path, told, before = tmp_path / "any_gradient.py", "", ""
+    path.write_text("\n".join(code for _, code, _ in page))
+    namespace = {"__name__": "any_gradient"}
+    for _, code, shown in page:
+        # As many empty lines before it, so that a line has the number that it has in the file.
+        exec(compile("\n" * before.count("\n") + code, path, "exec"), namespace)
+        before += f"{code}\n"
+        told = capsys.readouterr().out
+        if shown is not None:
+            assert without_distances(told) == without_distances(shown)
+    with pytest.raises(AssertionError, match="factor_left_out"):
+        namespace["test_gradients"]((16, 64), namespace["jnp"].float32)
+
+
 @pytest.mark.parametrize(
     ("title", "library"),
     [("PyTorch", "torch"), ("Flax", "flax"), ("Equinox", "equinox"), ("Keras", "keras")],

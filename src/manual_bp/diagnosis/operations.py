@@ -99,29 +99,40 @@ class Edit(NamedTuple):
         return words.replace("{}", self.operation).replace("{scale}", scale)
 
 
-def edits_of(program: ClosedJaxpr, *, scales: bool) -> list[tuple[JaxprEqn, Edit]]:
-    """Every edit of every operation; `scales` also scales each result, to find by how much."""
+def edits_of(program: ClosedJaxpr, cotangents: int = 0) -> list[tuple[JaxprEqn, Edit]]:
+    """Every edit of every operation.
+
+    What depends on the first inputs, which are cotangents, may also be scaled, by any number.
+    """
     found = []
     made_by = {
         out: eqn for eqn in equations(program) for out in eqn.outvars if not inner_programs(eqn)
     }
-    for eqn, within in _with_caller(program):
+    backward = set(program.jaxpr.invars[:cotangents])
+    for eqn, within, is_backward in _with_caller(program, backward):
         if inner_programs(eqn) or len(eqn.outvars) != 1:
             continue
-        operation = described(eqn, within)
-        ways = _ways(eqn, made_by)
-        if scales and is_float(aval_of(eqn.outvars[0])) and eqn.primitive.name not in MOVES:
-            ways = [*ways, Way("term_scaled", "", lambda ins, out, scale: scale * out, scaled=True)]
+        operation, ways = described(eqn, within), _ways(eqn, made_by)
+        if is_backward and is_float(aval_of(eqn.outvars[0])) and eqn.primitive.name not in MOVES:
+            ways = [Way("term_scaled", "", lambda ins, out, scale: scale * out, scaled=True), *ways]
         found += [(eqn, Edit(way, operation)) for way in ways]
-    return found
+    return sorted(found, key=lambda pair: not pair[1].way.scaled)
 
 
-def _with_caller(program: ClosedJaxpr, within: str = "") -> Iterator[tuple[JaxprEqn, str]]:
-    """Every operation with the name of the function that it is in, where JAX kept it."""
+def _with_caller(
+    program: ClosedJaxpr, backward: set[Any], within: str = ""
+) -> Iterator[tuple[JaxprEqn, str, bool]]:
+    """Every operation, the function that it is in, and whether an error goes back through it."""
     for eqn in program.jaxpr.eqns:
-        yield eqn, within
+        given = [atom for atom in eqn.invars if not isinstance(atom, Literal)]
+        is_backward = not backward.isdisjoint(given)
+        yield eqn, within, is_backward
         for inner in inner_programs(eqn):
-            yield from _with_caller(inner, str(eqn.params.get("name", within)))
+            name = str(eqn.params.get("name", within))
+            start = set(inner.jaxpr.invars) if is_backward else set()
+            yield from _with_caller(inner, start, name)
+        if is_backward:
+            backward.update(eqn.outvars)
 
 
 def described(eqn: JaxprEqn, within: str = "") -> str:

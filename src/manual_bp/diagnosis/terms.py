@@ -24,7 +24,7 @@ from manual_bp.verdicts.rows import Numbers
 
 NEARER = 8  # how many times nearer than the right value an explanation has to be
 SAMPLED = 2048  # values of each array that every edit is first held to
-MOST_WORK = 4e9  # values computed in all: of a large case the first edits alone are tried
+MOST_WORK = 1.5e10  # values computed in all: of a large case the first edits alone are tried
 MOST_ROWS = 64
 MOST_TOLD = 3  # names that may stand beside each other with "or"
 LEFT_OUT = (
@@ -212,14 +212,13 @@ class TermSearch:
 
     @cached_property
     def _backward(self) -> "_Program":
-        edits = edits_of(self.reference.program, scales=True)
-        return _Program(self.reference.program, edits)
+        cotangents = len(jax.tree.leaves(self.reference.cotangent))
+        return _Program(self.reference.program, edits_of(self.reference.program, cotangents))
 
     @cached_property
     def _forward(self) -> "_Program":
-        return _Program(
-            self.reference.forward_program, edits_of(self.reference.forward_program, scales=False)
-        )
+        program = self.reference.forward_program
+        return _Program(program, edits_of(program))
 
     def _gradients(self, backward: bool, chosen: int, scale: float = 1.0) -> Gradients:
         """The gradients of a program with one edit, at the sampled values."""
@@ -264,7 +263,7 @@ class TermSearch:
         work = sum(one.truth.size for one in self.judged.values()) * max(
             1, len(self.reference.program.jaxpr.eqns)
         )
-        return max(8, int(MOST_WORK / work))
+        return max(16, int(MOST_WORK / work))
 
     @cached_property
     def _without(self) -> dict[int, Gradients]:
