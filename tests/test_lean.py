@@ -14,7 +14,18 @@ from helpers import (
     rounding_bound,
     widened,
 )
-from manual_bp import Layer, Network, autodiff, backprop, forward, predict, value_and_grad
+from manual_bp import (
+    Backprop,
+    Layer,
+    Network,
+    autodiff,
+    backprop,
+    compare,
+    forward,
+    predict,
+    value_and_grad,
+)
+from manual_bp.lean import part_size
 
 
 def layers(record):
@@ -58,6 +69,57 @@ def test_value_and_grad_is_backprop_and_the_gradient_of_cost(name):
         (step.cost, layers(step)),
         jax.tree.map(lambda e: 2 * e, (bound.cost, layers(bound))),
     )
+
+
+# ── Microbatches ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 20])  # of 7: short last parts, and none
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_batch_in_parts_is_within_the_bounds_of_the_whole(size, dtype):
+    """The order of summation is another, which no bound depends on; the penalty counts once."""
+    net = Network((5, 4, 3), ("silu", "softmax"), "cross_entropy", l2=0.1, l2_biases=True)
+    params, x, y = case = random_case(net, 7, 0, dtype)
+    C, gradients = value_and_grad(net, microbatch=size)(*case)
+    assert C.dtype == gradients[0].W.dtype == x.dtype
+    record = Backprop(
+        C, dW=tuple(layer.W for layer in gradients), db=tuple(layer.b for layer in gradients)
+    )
+    found = compare(net, params, x, y, subject=record)
+    assert not found.disagreements, found
+    assert not found.notes
+
+
+def test_auto_takes_as_many_as_fit_in_the_cache_and_twice_the_widest_layer_at_least():
+    assert part_size(Network((256,) * 17, ("relu",) * 16, "quadratic"), "auto") == 512
+    assert part_size(Network((2048,) * 5, ("relu",) * 4, "quadratic"), "auto") == 4096
+    assert part_size(Network((4, 3), ("relu",), "quadratic"), "auto") > 100_000
+    assert part_size(Network((4, 3), ("relu",), "quadratic"), None) is None
+
+
+def test_memory_does_not_grow_with_the_batch():
+    net = Network((64,) * 9, ("relu",) * 8, "quadratic")
+    array = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
+    params = tuple(Layer(array(64, 64), array(64)) for _ in range(8))
+
+    def temporaries(m, microbatch):
+        program = jax.jit(value_and_grad(net, microbatch))
+        compiled = program.lower(params, array(m, 64), array(m, 64)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    small, large = (temporaries(m, 256) for m in (2**10, 2**16))
+    assert 0 < large < 1.5 * small
+    assert temporaries(2**16, None) > 30 * large
+
+
+def test_a_microbatch_that_is_none_is_refused():
+    net = Network((4, 3), ("relu",), "quadratic")
+    with pytest.raises(ValueError, match=r"microbatch: unknown 'atuo'; did you mean 'auto'"):
+        value_and_grad(net, "atuo")
+    with pytest.raises(ValueError, match="microbatch: expected a whole number ≥ 1, got 0"):
+        value_and_grad(net, 0)
+    with pytest.raises(TypeError, match="microbatch: expected a whole number ≥ 1, got True"):
+        value_and_grad(net, True)
 
 
 # ── predict ──────────────────────────────────────────────────────────────────────────────────────

@@ -96,6 +96,17 @@ def test_fit_is_the_plain_loop_within_rounding(x64, how, batch_size):
     assert flat(got).dtype == jnp.float64
 
 
+def test_microbatches_change_roundings_alone(x64):
+    params, x, y = case(jnp.float64)
+    whole, history = run(params, x, y, batch_size=7)
+    parts, again = run(params, x, y, batch_size=7, microbatch=3)
+    np.testing.assert_allclose(flat(parts), flat(whole), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(again.cost, history.cost, rtol=1e-12)
+    assert (flat(parts) != flat(whole)).any()
+    if history.accuracy is not None:
+        np.testing.assert_array_equal(again.accuracy, history.accuracy)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_dtype_stays_and_key_decides_bit_for_bit(dtype):
     params, x, y = case(jnp.dtype(dtype))

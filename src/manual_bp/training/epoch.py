@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Scalar
 
 from manual_bp.backprop import cost, forward, mean_cost, update
 from manual_bp.checks import theirs
-from manual_bp.lean import class_of, descent_step
+from manual_bp.lean import Microbatch, class_of, descent_step
 from manual_bp.network import Network, Params
 
 Batches = tuple[Array, Array]
@@ -38,7 +38,7 @@ def shuffled(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 6, 7), donate_argnums=(2, 3))
 def descend(
     net: Network,
     optimizer: optax.GradientTransformation | None,
@@ -47,6 +47,7 @@ def descend(
     batches: Batches,
     learning_rate: Scalar | None = None,
     classes: bool = False,
+    microbatch: Microbatch = None,
 ) -> tuple[Params, Any, Array, Array, Array]:
     """A step of gradient descent on each mini-batch in turn; `params` and `state` are used up.
 
@@ -56,7 +57,7 @@ def descend(
 
     def step(carry: tuple[Params, Any], batch: Batches) -> tuple[tuple[Params, Any], Any]:
         (params, state), (x, y) = carry, batch
-        carry, (C, a) = _step(net, optimizer, params, state, x, y, learning_rate)
+        carry, (C, a) = _step(net, optimizer, params, state, x, y, learning_rate, microbatch)
         return carry, (C, a if classes else None)
 
     (params, state), (C, a) = jax.lax.scan(step, (params, state), batches)
@@ -64,7 +65,7 @@ def descend(
     return params, state, C, right, all_finite(params)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 6))
 def until_nonfinite(
     net: Network,
     optimizer: optax.GradientTransformation | None,
@@ -72,13 +73,14 @@ def until_nonfinite(
     state: Any,
     batches: Batches,
     learning_rate: Scalar | None,
+    microbatch: Microbatch = None,
 ) -> tuple[Params, Any, Array, Array]:
     """`descend` up to the first step whose cost or update is not finite, that step, and its C."""
 
     def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         now, i, _, _ = carry
         x, y = batches[0][i], batches[1][i]
-        new, (C, _) = _step(net, optimizer, now[0], now[1], x, y, learning_rate)
+        new, (C, _) = _step(net, optimizer, now[0], now[1], x, y, learning_rate, microbatch)
         finite = jnp.isfinite(C) & all_finite(new[0])
         kept = jax.tree.map(partial(jnp.where, finite), new, now)
         return kept, i + finite, C, finite
@@ -99,9 +101,10 @@ def _step(
     x: Array,
     y: Array,
     learning_rate: Scalar | None,
+    microbatch: Microbatch,
 ) -> tuple[tuple[Params, Any], tuple[Array, Array]]:
     """One step: (params, state) after it, C and aᴸ before it."""
-    C, a, gradients = descent_step(net, params, x, y)
+    C, a, gradients = descent_step(net, params, x, y, microbatch)
     if optimizer is None:
         assert learning_rate is not None  # fit has seen to it
         return (update(params, gradients, learning_rate), state), (C, a)

@@ -16,6 +16,7 @@ from jaxtyping import Array
 from manual_bp.arrays import cast, in_64_bits
 from manual_bp.calls import read_call
 from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
+from manual_bp.lean import Microbatch, check_microbatch
 from manual_bp.network import Layer, Network, Params
 from manual_bp.surroundings import standard_promotion
 from manual_bp.training.epoch import (
@@ -53,6 +54,7 @@ def fit(
     on_epoch: Callable[[Params, History], object] | None = None,
     start_epoch: int = 0,
     optimizer_state: Any = None,
+    microbatch: Microbatch = None,
 ) -> tuple[tuple[Layer, ...], History]:
     """Train by mini-batch gradient descent: W ← W − η ∂C/∂W, b ← b − η ∂C/∂b, or by optax.
 
@@ -79,6 +81,7 @@ def fit(
         start_epoch: epochs done before, to continue as if never interrupted, with that history's
             `epoch` and `optimizer_state`.
         optimizer_state: see `start_epoch`; by default the optimiser starts afresh.
+        microbatch: of each step, so many examples at a time, as in `value_and_grad`.
 
     Returns:
         params and a `History`. A cost, weight or bias that turns NaN or Inf ends training with a
@@ -105,6 +108,7 @@ def fit(
         net=net, params=params, x=x, y=y, epochs=epochs, batch_size=batch_size, key=key,
         learning_rate=learning_rate, optimizer=optimizer, validation=validation,
         verify_every=verify_every, start_epoch=start_epoch, optimizer_state=optimizer_state,
+        microbatch=microbatch,
     )  # fmt: skip
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch: expected a function, got {shown(on_epoch)}")
@@ -170,12 +174,14 @@ class Plan:
     verify_every: int | None = None
     start_epoch: int = 0
     optimizer_state: Any = None
+    microbatch: Microbatch = None
 
     def __post_init__(self) -> None:
         """Raise one error that names all that does not fit."""
         call = read_call(self.net, self.params, self.x, self.y).in_one_dtype()
         for name in ("params", "x", "y"):
             object.__setattr__(self, name, getattr(call, name))
+        check_microbatch(self.microbatch)
         problems = Problems()
         if self.x.ndim != 2:
             expected = f"expected a batch of rows, (m, {self.net.sizes[0]})"
@@ -376,7 +382,7 @@ def _epoch(
                 break
             _verify(plan.net, params, batches, start.epoch, step)
         params, state, *result = descend(
-            plan.net, plan.optimizer, params, state, batches, eta, classes
+            plan.net, plan.optimizer, params, state, batches, eta, classes, plan.microbatch
         )
         results.append((batches[1].shape[1], *result))
     # Until here nothing has waited for the device, unless to verify.
@@ -420,7 +426,7 @@ def _before_nonfinite(
     params, state, step = start.params, start.state, 0
     for batches in groups:
         params, state, taken, C = until_nonfinite(
-            plan.net, plan.optimizer, params, state, batches, eta
+            plan.net, plan.optimizer, params, state, batches, eta, plan.microbatch
         )
         step += int(taken)
         if taken < len(batches[0]):
