@@ -437,25 +437,25 @@ class TermSearch:
     def _by_row(self, place: Place) -> Iterator[Explanation]:
         """Each row or column times a number of its own, which the reference computes on its way."""
         got, truth = self._shown(place), self.standard.truth[place]
-        for axis in dict.fromkeys((0, truth.ndim - 1)):
-            others = tuple(i for i in range(truth.ndim) if i != axis)
-            if not others or truth.shape[axis] < 2:
-                continue
+        for kind, axes in _lines_of(truth.ndim):
+            others = tuple(i for i in range(truth.ndim) if i not in axes)
             with np.errstate(all="ignore"):
-                ratio = (got * truth).sum(others) / np.square(truth).sum(others)
-            shape = [-1 if i == axis else 1 for i in range(truth.ndim)]
-            values = self._at({place: truth * ratio.reshape(shape)}, place)
+                above = (got * truth).sum(others, keepdims=True)
+                ratio = above / np.square(truth).sum(others, keepdims=True)
+            if not others or ratio.size < 2:
+                continue
+            values = self._at({place: truth * ratio}, place)
             if self._explains(place, values) is None:
                 continue
-            kind = "row" if axis == 0 else "column"
-            yield from self._made_of(place, ratio) or [
-                Explanation(
-                    ("rows_scaled",),
-                    (NAMES["rows_scaled"][0].replace("{}", kind),),
-                    ("",),
-                    (place,),
-                )
-            ]
+            flat = ratio.reshape(-1)
+            kept = np.abs(flat - 1) < 1e-3
+            lost = [int(n) for n in np.flatnonzero(np.abs(flat) < 1e-3)]
+            if lost and len(lost) + kept.sum() == flat.size:
+                yield self._of_rows("of the gradient", kind, lost, place)
+                return
+            words = NAMES["rows_scaled"][0].replace("{}", kind)
+            plain = Explanation(("rows_scaled",), (words,), ("",), (place,))
+            yield from self._made_of(place, flat) or [plain]
 
     def _made_of(self, place: Place, ratio: Numbers) -> list[Explanation]:
         """What on the way of the reference such numbers are, or one over them."""
@@ -491,14 +491,14 @@ class TermSearch:
         if others or not np.ndim(cotangent):
             return
         full = np.asarray(cotangent, np.float64)
-        for axis in dict.fromkeys((0, full.ndim - 1)):
-            n = full.shape[axis]
+        for kind, axes in _lines_of(full.ndim):
+            shape = [n if i in axes else 1 for i, n in enumerate(full.shape)]
+            n = int(np.prod(shape))
             if not 1 < n <= MOST_ROWS:
                 continue
             parts, weight = [], 1 / self._bound[place]
             for row in range(n):
-                mask = np.zeros(n).reshape([-1 if i == axis else 1 for i in range(full.ndim)])
-                mask.flat[row] = 1
+                mask = (np.arange(n) == row).reshape(shape)
                 parts.append(self._for_cotangent([full * mask])[place])
             matrix = np.stack(parts, axis=1) * weight[:, None]
             shown = np.abs(matrix).max(axis=0) > 1  # what a row adds can be seen
@@ -508,10 +508,9 @@ class TermSearch:
             lost = [int(row) for row in np.flatnonzero(shares == 0)]
             kept = set(shares) <= {0.0, 1.0} and 0 < len(lost) < n
             if kept and self._explains(place, np.stack(parts, axis=1) @ shares) is not None:
-                kind = "row" if axis == 0 else "column"
                 yield self._of_rows("of the cotangent", kind, lost, place)
 
-    def _of_rows(self, whose: str, kind: str, lost: Sequence[int], place: Place) -> Explanation:
+    def _of_rows(self, whose: str, kind: str, lost: Iterable[int], place: Place) -> Explanation:
         """Rows or columns that are left out, of the cotangent or of the gradient itself."""
         numbers = [int(n) for n in lost]
         what = f"{kind} {numbers[0]}" if len(numbers) == 1 else f"{kind}s {_in_short(numbers)}"
@@ -520,8 +519,18 @@ class TermSearch:
         return Explanation(("rows_missing",), (told,), ("",), (place,))
 
 
+def _lines_of(ndim: int) -> list[tuple[str, tuple[int, ...]]]:
+    """What a line of an array may be, and the axes that number them."""
+    if ndim == 1:
+        return [("element", (0,))]
+    first, last = (0,), (ndim - 1,)
+    rows = tuple(range(ndim - 1))
+    lines = {rows: "row", last: "column", first: "example" if ndim > 2 else "row"}
+    return [(kind, axes) for axes, kind in lines.items() if axes]
+
+
 def _in_short(numbers: Sequence[int]) -> str:
-    if numbers[-1] - numbers[0] == len(numbers) - 1:
+    if numbers[-1] - numbers[0] == len(numbers) - 1 > 0:
         return f"{numbers[0]} to {numbers[-1]}"
     return listed(map(str, numbers[:8])) + (" and more" if len(numbers) > 8 else "")
 
