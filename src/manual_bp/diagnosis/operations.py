@@ -58,10 +58,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "gradient_negated": ("everything has the wrong sign", "Change the sign."),
     "factor_left_out": ("a factor of {} is left out", "Multiply by it."),
     "term_left_out": ("a term of {} is left out", "Add it."),
-    "factor_twice": (
-        "{} is multiplied by where it should not be",
-        "Leave that factor out.",
-    ),
+    "factor_twice": ("a factor of {} is there once too often", "Leave one out."),
     "rows_scaled": ("each {} is multiplied by a number of its own", "Look for a factor by row."),
     "function_left_out": ("{} is left out", "Apply it."),
     "sign_swapped": ("in {} there is + for −, or − for +", "Change the sign."),

@@ -13,10 +13,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import Literal
 
 from manual_bp.diagnosis.operations import NAMES, Edit, Edited, Keeping, Way, described, edits_of
 from manual_bp.record import GRADIENT, Place
 from manual_bp.rounding.certificate import Exactly, run
+from manual_bp.rounding.operations import equations
 from manual_bp.text import listed
 from manual_bp.verdicts.gradients import Standard
 from manual_bp.verdicts.judge import Judged
@@ -463,13 +465,22 @@ class TermSearch:
         for eqn, value in self._on_the_way:
             if value.shape != ratio.shape:
                 continue
-            for name, power in (("factor_left_out", -1), ("factor_twice", 1)):
+            for power in (-1, 1):
                 with np.errstate(all="ignore"):
                     off = np.abs(value**power / ratio - 1)
                 if bool((off < 1e-3).all()):
+                    left_out = (power == 1) == (eqn.outvars[0] in self._divisors)
+                    name = "factor_left_out" if left_out else "factor_twice"
                     words = NAMES[name][0].replace("{}", described(eqn))
                     found.append(Explanation((name,), (words,), (described(eqn),), (place,)))
         return found[-1:]  # the last one is what was meant by those before it
+
+    @cached_property
+    def _divisors(self) -> set[Any]:
+        """What the reference divides by."""
+        program = self.reference.forward_program
+        divisions = (eqn for eqn in equations(program) if eqn.primitive.name == "div")
+        return {eqn.invars[1] for eqn in divisions if not isinstance(eqn.invars[1], Literal)}
 
     @cached_property
     def _on_the_way(self) -> list[tuple[Any, Numbers]]:
