@@ -329,7 +329,8 @@ class Equation:
         fitted = (own is not None) + sum(option.fitted for _, option in core.chosen)
         for part, pair in numbers.items():
             fitted += pair not in self._named(part, core.is_whole)
-        if target.explained(found) > fitted or not (used or target.is_wrong):
+        more = len(used) - 1 if fitted else 0  # each edit beside a fitted number is one more chance
+        if target.explained(found) > fitted + more or not (used or target.is_wrong):
             yield Guess(used, found, off, core.chosen, fitted)
 
 

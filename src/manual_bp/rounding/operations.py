@@ -280,12 +280,15 @@ def _again(eqn: JaxprEqn, *inputs: Any) -> Array:
 def bind(eqn: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     """An operation applied, with all real numbers in float64, whatever it was written for."""
     out = eqn.primitive.bind(*inputs, **in_float64(eqn))
-    return list(out) if eqn.primitive.multiple_results else [out]
+    each = list(out) if eqn.primitive.multiple_results else [out]
+    return [one.astype(jnp.float64) if is_float(one) else one for one in each]
 
 
 def in_float64(eqn: JaxprEqn) -> dict[str, Any]:
     """An operation's parameters with float64 for every other format of real numbers."""
-    wide = {}
+    wide: dict[str, Any] = {}
+    if eqn.primitive.name == "bitcast_convert_type":  # as random bits become numbers
+        return eqn.params
     for name in ("new_dtype", "preferred_element_type", "dtype"):
         dtype = eqn.params.get(name)
         if dtype is not None and jnp.issubdtype(dtype, jnp.floating):

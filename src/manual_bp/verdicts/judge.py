@@ -5,7 +5,7 @@ So one mistake is told once, and not again in all that follows from it. If every
 from x to ∂C/∂W, the whole holds by induction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -92,6 +92,10 @@ class Judged(NamedTuple):
     def allowing(self, more: Allowance) -> "Judged":
         """The same with one more allowance."""
         return self._replace(allowances=(*self.allowances, more))
+
+    def with_the_truth(self) -> "Judged":
+        """The same of who has it right."""
+        return self._replace(got=Shown(self.truth), otherwise=None, allowances=())
 
     @property
     def is_off(self) -> bool:
@@ -210,15 +214,13 @@ def _otherwise_rounded(
     shown = [one for one in judged if one.got is not None]
     if any(one.place.is_per_example and one.place.layer for one in shown):
         return
-    whole = [
-        (one.got.value, one.truth)
-        for one in shown
-        if one.got and one.place.quantity in ("dW", "db") and _penalty_free(net, one.place)
-    ]
+    gradients = [one for one in shown if one.got and one.place.quantity in ("dW", "db")]
+    # A penalty may have been added after the gradient was widened, or before.
+    free = [one for one in gradients if _penalty_free(net, one.place)]
     for dtype in ("bfloat16", "float16"):
         ar = arithmetic_of(dtype, precision=None, platform="cpu")
-        on_grid = all(_is_in(dtype, value) for value, _ in whole)
-        if subject.arithmetic.u < ar.u and on_grid and not all(_is_in(dtype, v) for _, v in whole):
+        on_grid = any(_are_kept_in(dtype, these) for these in (free, gradients))
+        if subject.arithmetic.u < ar.u and on_grid:
             short = ar._replace(reading=ar.u, product=ar.u)
             note = f"all gradients are numbers of {dtype}, and judged as computed in it"
             yield subject._replace(arithmetic=short, by_place={}), note
@@ -249,6 +251,14 @@ def _with_short_sums(subject: Subject, judged: list[Judged], one: Judged) -> Jud
 def _penalty_free(net: Network, place: Place) -> bool:
     """Whether a gradient has no penalty in it, which is added after it was widened."""
     return not net.l2 or (place.quantity == "db" and not net.l2_biases)
+
+
+def _are_kept_in(dtype: str, judged: Sequence[Judged]) -> bool:
+    """Whether a format has all of the numbers given, which it would not if they were the truth."""
+    given = [one.got.value for one in judged if one.got]
+    return all(_is_in(dtype, value) for value in given) and not all(
+        _is_in(dtype, one.truth) for one in judged
+    )
 
 
 def _is_in(dtype: str, array: Any) -> bool:

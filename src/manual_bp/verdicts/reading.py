@@ -102,7 +102,11 @@ def nearest_reading(declared: Reading) -> Reading:
             here = wrong_in(reading.judged, scales, other.scales(m))
             if other.scale != ours.scale and here.places and not tells_cost:
                 continue  # a factor beside other mistakes, which nothing else has, is one of them
-            if here.places <= wrong.places:
+            if here.places <= wrong.places and (
+                other == reading.convention
+                or wrong.places - here.places
+                <= _told_apart(reading.judged, scales, other.scales(m))
+            ):
                 found.append((reading, other, here))
     as_declared = [len(wrong.places) for _, other, wrong in found if other == ours]
     found = _with_the_output_right(found, declared)
@@ -116,6 +120,12 @@ def nearest_reading(declared: Reading) -> Reading:
     if as_declared and as_declared[0] <= len(fewest.places):
         return declared
     return reading if nearest == reading.convention else replace(reading, convention=nearest)
+
+
+def _told_apart(judged: Sequence[Judged], declared: Scales, other: Scales) -> set[Place]:
+    """Where what is right in one scale is wrong in the other, so that the numbers can decide."""
+    right = [one if one.got is None else one.with_the_truth() for one in judged]
+    return wrong_in(right, declared, other).places
 
 
 def _with_the_output_right(
