@@ -42,6 +42,13 @@ class Case(NamedTuple):
         """The plain form, a function of the arrays."""
         return self.of(getattr(plain, self.layer))
 
+    @property
+    def widened(self) -> "Case":
+        """The same numbers in float64; with JAX's 64-bit types on."""
+        args = {name: array.astype("float64") for name, array in self.args.items()}
+        cotangent = jax.tree.map(lambda g: g.astype("float64"), self.cotangent)
+        return self._replace(args=args, cotangent=cotangent)
+
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of all arguments, as one of the arrays alone."""
         return partial(function, **self.options)
@@ -72,7 +79,7 @@ SIZES: dict[str, list[Any]] = {
     "embedding": [((9,), 5, 3, None), ((4, 6), 7, 5, 2), ((150,), 11, 8, 0)],
     "conv2d": [
         ((2, 5, 6, 3), (3, 3), 4, {}),
-        ((3, 7, 8, 2), (2, 3), 3, {"stride": (2, 3), "padding": "VALID"}),
+        ((3, 7, 9, 2), (3, 4), 3, {"stride": (2, 3), "padding": "VALID"}),
         ((2, 6, 5, 4), (4, 2), 3, {"stride": 2, "padding": ((2, 1), (0, 1))}),
     ],
     "rnn": [(5, 3, 4, 6), (9, 2, 5, 3), (24, 4, 3, 8)],
@@ -110,7 +117,7 @@ def _rmsnorm(random: Random, rows: tuple[int, ...], n: int) -> Drawn:
 
 
 def _batchnorm(random: Random, examples: tuple[int, ...], n: int) -> Drawn:
-    sizes = np.resize([1.0, 1e-5**0.5], n)
+    sizes = np.resize([30.0, 1e-5**0.5, 1.0], n)  # in a large one the errors of μ and v show
     x = (random.normal(size=(*examples, n)) + 0.5) * sizes
     return {"x": x, "gamma": _scales(random, n), "beta": random.normal(size=n)}, {"eps": 1e-5}
 

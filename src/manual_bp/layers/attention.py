@@ -2,16 +2,16 @@
 
     S = q kᵀ/√d    P = softmax(S), each query over the keys up to its own    o = P v
 
-Forward, a block of queries goes through the blocks of keys. It carries the largest score so far, the
-sum of exp(S − largest) and the sum of their products with v; when the largest grows, both sums are
-scaled down to it. In the end log Σ exp(S) is kept, one number L for each query, and o.
+Forward, a block of queries goes through the blocks of keys. It carries the largest score so far,
+the sum of exp(S − largest) and the sum of their products with v. Where the largest grows, both sums
+are scaled down to it. In the end log Σ exp(S) is kept, one number L for each query, and o.
 
 Back, P = exp(S − L) is computed again, block by block. With do for ∂C/∂o:
 
     dv = Pᵀ do    dP = do vᵀ    dS = P ⊙ (dP − D)    dq = dS k/√d    dk = dSᵀ q/√d
 
-D = Σⱼ Pⱼ dPⱼ of each query comes from softmax, all of whose outputs move with each score. It is also
-do · o, which needs no P: Σⱼ Pⱼ (do · vⱼ) = do · Σⱼ Pⱼ vⱼ.
+D = Σⱼ Pⱼ dPⱼ of each query comes from softmax, all of whose outputs move with each score. It is
+do · o as well, which needs no P: Σⱼ Pⱼ (do · vⱼ) = do · Σⱼ Pⱼ vⱼ.
 
 Source: T. Dao et al., *FlashAttention* (2022), arXiv:2205.14135; T. Dao, *FlashAttention-2* (2023).
 """
@@ -78,8 +78,8 @@ def backward(block: int, kept: Any, do: Array) -> Any:
 
     start = jnp.zeros_like(q_), jnp.zeros_like(k_), jnp.zeros_like(v_)
     gradients, _ = lax.scan(pair, start, pairs(len(q_)))
-    gradients = tuple(in_rows(gradient, q.shape[-2]) for gradient in gradients)
-    return tuple(g.astype(array.dtype) for g, array in zip(gradients, (q, k, v), strict=True))
+    dq, dk, dv = (in_rows(gradient, q.shape[-2]) for gradient in gradients)
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
 
 
 def pairs(blocks: int) -> Array:

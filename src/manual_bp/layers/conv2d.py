@@ -8,15 +8,15 @@ Each place is a dense layer without activation, so each has that layer's way bac
 
     dW_ij = x_ijᵀ dy    dx_ij = dy W_ijᵀ    db = Σ dy
 
-dx adds every dx_ij where x_ij was read. In the field's words that is a convolution of dy, spread out
-by the stride, with the kernel turned by 180°. As everywhere in the field, the kernel is not flipped
-on the way forward. The way back keeps x and W, and there is no copy of x for each place.
+dx adds every dx_ij where x_ij was read. In the field's words that is a convolution of dy, spread
+out by the stride, with the kernel turned by 180°. As everywhere in the field, the kernel is not
+flipped on the way forward. The way back keeps x and W; no pixel of x is copied for each place.
 
-Source: Y. LeCun et al., *Gradient-Based Learning Applied to Document Recognition* (1998); V. Dumoulin,
-F. Visin, *A Guide to Convolution Arithmetic for Deep Learning* (2016), arXiv:1603.07285.
+Source: Y. LeCun et al., *Gradient-Based Learning Applied to Document Recognition* (1998);
+V. Dumoulin, F. Visin, *A Guide to Convolution Arithmetic for Deep Learning* (2016).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,9 +29,9 @@ from manual_bp.layers.layer import by_hand, layer, wide
 Pairs = tuple[tuple[int, int], tuple[int, int]]  # before and after, of the rows and of the columns
 
 
-def places(W: Array, height: int, width: int, stride: tuple[int, int]) -> Iterator[Any]:
+def places(W: Array, outputs: Sequence[int], stride: tuple[int, int]) -> Iterator[Any]:
     """Each place of the kernel, and the pixels of x that an output of this size reads at it."""
-    down, right = stride
+    (height, width), (down, right) = outputs, stride
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
             rows = slice(i, i + (height - 1) * down + 1, down)
@@ -43,8 +43,8 @@ def forward(x: Array, W: Array, b: Array | None, stride: tuple[int, int], paddin
     """y, and what `backward` reads."""
     x_, W_ = wide(x, W)
     x_ = jnp.pad(x_, ((0, 0), *padding, (0, 0)))
-    height, width = ((n - k) // s + 1 for n, k, s in zip(x_.shape[1:], W.shape, stride))  # noqa: B905
-    y = sum(x_[at] @ W_[ij] for ij, at in places(W, height, width, stride))
+    outputs = tuple((n - k) // s + 1 for n, k, s in zip(x_.shape[1:], W.shape, stride))  # noqa: B905
+    y = sum(x_[at] @ W_[ij] for ij, at in places(W, outputs, stride))
     y = y if b is None else y + b
     return y.astype(x.dtype), (x, W, b)
 
@@ -55,7 +55,7 @@ def backward(stride: tuple[int, int], padding: Pairs, kept: Any, dy: Array) -> A
     x_, W_, dy = wide(x, W, dy)
     x_ = jnp.pad(x_, ((0, 0), *padding, (0, 0)))
     dx, dW = jnp.zeros_like(x_), jnp.zeros_like(W_)
-    for ij, at in places(W, *dy.shape[1:3], stride):
+    for ij, at in places(W, dy.shape[1:3], stride):
         dx = dx.at[at].add(dy @ W_[ij].T)
         dW = dW.at[ij].set(jnp.einsum("mhwc,mhwd->cd", x_[at], dy))
     db = None if b is None else dy.sum(axis=(0, 1, 2)).astype(b.dtype)

@@ -2,7 +2,8 @@
 
     μ = mean(x)    r = 1/√(mean((x − μ)²) + ε)    x̂ = (x − μ) r    y = γ ⊙ x̂ + β
 
-With dy for ∂C/∂y, ∂C/∂x̂ is γ ⊙ dy. All n numbers of a row move its μ and its r, so two means come off:
+With dy for ∂C/∂y, ∂C/∂x̂ is γ ⊙ dy. All n numbers of a row move its μ and its r, so two means come
+off:
 
     dx = r (dx̂ − mean(dx̂) − x̂ mean(dx̂ ⊙ x̂))    dγ = Σ dy ⊙ x̂    dβ = Σ dy, over the rows
 

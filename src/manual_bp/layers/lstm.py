@@ -3,14 +3,15 @@
     (i, f, g, o)ₜ = W xₜ + U hₜ₋₁ + b, each k rows    i, f, o ← σ of them, g ← tanh of it
     cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ gₜ    hₜ = oₜ ⊙ tanh(cₜ)
 
-The errors of hₜ and cₜ come from the output and from step t + 1, where f lets that of c through:
+The errors of hₜ and cₜ come from the output and from step t + 1, where f lets that of c through.
+Going back from T, with ← for what is added to the output's own:
 
-    eₜ = dcₜ + fₜ₊₁ ⊙ eₜ₊₁ + (dhₜ + Uᵀ δₜ₊₁) ⊙ oₜ ⊙ (1 − tanh²(cₜ))
-    δₜ = (e ⊙ g ⊙ i(1 − i), e ⊙ cₜ₋₁ ⊙ f(1 − f), e ⊙ i ⊙ (1 − g²), (dhₜ + Uᵀ δₜ₊₁) ⊙ tanh(c) ⊙ o(1 − o))
-    dxₜ = Wᵀ δₜ    dW = Σ δₜ xₜᵀ    dU = Σ δₜ hₜ₋₁ᵀ    db = Σ δₜ    dh₀ = Uᵀ δ₁    dc₀ = f₁ ⊙ e₁
+    dhₜ ← dhₜ + Uᵀ δₜ₊₁    dcₜ ← dcₜ + fₜ₊₁ ⊙ dcₜ₊₁ + dhₜ ⊙ oₜ ⊙ (1 − tanh²(cₜ))
+    δₜ = (dc ⊙ g ⊙ i(1 − i), dc ⊙ cₜ₋₁ ⊙ f(1 − f), dc ⊙ i ⊙ (1 − g²), dh ⊙ tanh(c) ⊙ o(1 − o))
+    dxₜ = Wᵀ δₜ    dW = Σ δₜ xₜᵀ    dU = Σ δₜ hₜ₋₁ᵀ    db = Σ δₜ    dh₀ = Uᵀ δ₁    dc₀ = f₁ ⊙ dc₁
 
-Only e and δ go step by step. The sums over t are one product each. The way back keeps x, h, c and the
-gates.
+Only dc, dh and δ go step by step. The sums over t are one product each. The way back keeps x, h, c
+and the gates.
 
 Source: S. Hochreiter, J. Schmidhuber, *Long Short-Term Memory* (1997); F. Gers et al., *Learning to
 Forget* (2000), which added f.
@@ -52,13 +53,13 @@ def backward(kept: Any, cotangent: Any) -> Any:
         dh_t, dc_t, c_t, c_before, (i, f, g, o) = at
         dh_t = dh_t + from_next[0]
         tanh_c = jnp.tanh(c_t)
-        e = dc_t + from_next[1] + dh_t * o * (1 - tanh_c**2)
-        di = e * g * i * (1 - i)
-        df = e * c_before * f * (1 - f)
-        dg = e * i * (1 - g**2)
+        dc_t = dc_t + from_next[1] + dh_t * o * (1 - tanh_c**2)
+        di = dc_t * g * i * (1 - i)
+        df = dc_t * c_before * f * (1 - f)
+        dg = dc_t * i * (1 - g**2)
         do = dh_t * tanh_c * o * (1 - o)
         delta = jnp.concatenate([di, df, dg, do], axis=-1)
-        return (delta @ U_, f * e), delta
+        return (delta @ U_, f * dc_t), delta
 
     start = jnp.zeros_like(h_0_), jnp.zeros_like(c_0_)
     (dh_0, dc_0), delta = lax.scan(step, start, (dh, dc, c, c_prev, gates), reverse=True)
