@@ -1,6 +1,6 @@
 """Matrix backpropagation by hand on JAX, every equation verified against autodiff."""
 
-from manual_bp import plot
+from manual_bp import layers, plot
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
     backprop,
@@ -58,6 +58,7 @@ __all__ = [
     "fit",
     "History",
     "plot",
+    "layers",
     "save",
     "load",
     "compare",

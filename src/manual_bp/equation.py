@@ -30,7 +30,7 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """
     signature, standard = inspect.signature(step), standard_promotion()(step)
     stated = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    axes = {name: found for name, type_ in stated.items() if (found := _axes(type_))}
+    axes = {name: found for name, type_ in stated.items() if (found := axes_of(type_))}
 
     @wraps(step)
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -48,7 +48,7 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         }
         problems.raise_all()
         arrays = {name: given for name, given in read.items() if given is not None}
-        _check_axes(axes, arrays, call.get("net"), problems)
+        check_axes(axes, arrays, call.get("net"), problems)
         problems.raise_all()
         first, *others = arrays.values()
         dtype = dtype_of([first], others)
@@ -65,18 +65,21 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return boundary
 
 
-def _axes(type_: Any) -> str:
+def axes_of(type_: Any) -> str:
     """The names of an array's axes, as its annotation states them; nothing for another type."""
     return next((t.dim_str for t in (type_, *get_args(type_)) if hasattr(t, "dim_str")), "")
 
 
-def _check_axes(
+def check_axes(
     axes: Mapping[str, str],
     arrays: Mapping[str, Given],
     net: Network | None,
     problems: Problems,
 ) -> None:
-    """A problem for each array whose axes are not as long as those of the arrays before it."""
+    """A problem for each array whose axes are not as long as those of the arrays before it.
+
+    `*m` is one axis or none, another name with a star any number of axes.
+    """
     before: list[str] = []
     with jaxtyped("context"):  # in which an axis keeps the length that it was first seen with
         if net is not None:
@@ -84,10 +87,11 @@ def _check_axes(
             before.append(f"{net.sizes[-1]} output neurons")
         for name, given in arrays.items():
             shape, stated = given.array.shape, axes[name].split()
-            if 0 not in shape and len(shape) <= 2 and _fits(given.array, axes[name]):
+            known_rank = "*m" not in stated or len(shape) <= 2
+            if 0 not in shape and known_rank and _fits(given.array, axes[name]):
                 before.append(f"{name} of shape {shape}")
                 continue
-            expected = f"({', '.join(stated).replace('*', '')}{',' * (len(stated) == 1)})"
+            expected = f"({', '.join(stated).replace('*m', 'm')}{',' * (len(stated) == 1)})"
             if stated[0] == "*m":
                 expected += f", or ({', '.join(stated[1:])},) for one example"
             beside = f" beside {listed(before)}" if before else ""

@@ -1,0 +1,1 @@
+"""The layers in other forms: plain ones, cases for them, mistakes in them, other right ways."""
