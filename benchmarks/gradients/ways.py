@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -127,6 +126,7 @@ def _in_the_wider(function: Callable[..., Any]) -> Callable[..., Any]:
 LOG2E = "1.4426950408889634"
 
 
+# fmt: off
 def _all() -> Iterator[Way]:
     from gradients import plain
 
@@ -203,6 +203,8 @@ def _all() -> Iterator[Way]:
     yield _otherwise("attention", "blocks of one", "return _attention(q, k, v, min(size or 1, q.shape[-2]))", "return _attention(q, k, v, 1)")
     for order in SUMS:
         yield _otherwise("attention", f"sums {order.replace('_', ' ')}", "(do_ * o_).sum(", f"{order}(do_ * o_, ")  # fmt: skip
+
+# fmt: on
 
 
 WAYS = tuple(_all())

@@ -55,6 +55,14 @@ def test_a_comparison_within_its_error_goes_either_way():
     assert usual[1] < 1e-5
 
 
+def test_a_mask_of_random_bits_is_the_same_for_everybody():
+    short = arithmetic_of("bfloat16", precision="highest", platform="cpu")
+    draw = lambda x: jax.random.bernoulli(jax.random.key(0), 0.9, x.shape)  # noqa: E731
+    x = np.ones(500)
+    _, _, _, usual = errors_of(lambda x: jnp.where(draw(x), x, 0.0), x, ar=short)
+    assert usual.max() < 0.01  # no element is kept in one sample and not in another
+
+
 def test_equal_numbers_stay_equal_where_they_are_the_same_number():
     x = np.array([[1.0, 1.0 + 1e-3, 0.5]])
     _, _, _, usual = errors_of(lambda x: jnp.where(x == x.max(-1, keepdims=True), 5.0, 0.0), x)

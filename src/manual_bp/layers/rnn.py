@@ -9,7 +9,8 @@ hₜ is read by the output and by step t + 1, so its error has two parts. Going 
 
 Only δ goes step by step. The sums over t are one product each. The way back keeps x and h.
 
-Source: P. Werbos, *Backpropagation Through Time* (1990); J. Elman, *Finding Structure in Time* (1990).
+Source: P. Werbos, *Backpropagation Through Time* (1990); J. Elman, *Finding Structure in Time*
+(1990).
 """
 
 from typing import Any

@@ -181,15 +181,17 @@ class Sample(NamedTuple):
     noisy: Array
 
 
-class Randomly(NamedTuple):
+class Randomly:
     """A program run with random roundings.
 
     A comparison of numbers that lie within their errors may go either way: where `turned`, it goes
-    the other way, and else as it does without an error.
+    the other way, and else as it does without an error. Numbers that are made of random bits, such
+    as those of a dropout's mask, are the same for everybody, and so is what they are compared with.
     """
 
-    arithmetic: Arithmetic
-    turned: Array
+    def __init__(self, arithmetic: Arithmetic, turned: Array) -> None:
+        self.arithmetic, self.turned = arithmetic, turned
+        self.of_bits: dict[int, Array] = {}  # by identity, which holds as long as they are kept
 
     def constant(self, value: Any, seed: Seed) -> Sample:
         """A number of the program."""
@@ -200,6 +202,9 @@ class Randomly(NamedTuple):
     def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
         right = bind(eqn, [one.right for one in inputs])
+        if self._is_of_bits(eqn, inputs):
+            self.of_bits.update((id(one), one) for one in right)
+            return [Sample(one, one) for one in right]
         given = [one.noisy for one in inputs]
         noisy = bind(eqn, given)
         if eqn.primitive.name in COMPARISONS and is_float(given[0]):
@@ -210,6 +215,15 @@ class Randomly(NamedTuple):
                 if size is not None:
                     noisy[n] = out + _random(seed.of(n), size.usual)
         return [Sample(*both) for both in zip(right, noisy, strict=True)]
+
+    def _is_of_bits(self, eqn: JaxprEqn, inputs: Sequence[Any]) -> bool:
+        if eqn.primitive.name == "bitcast_convert_type":
+            return is_float(aval_of(eqn.outvars[0]))
+        floats = [one.noisy for one in inputs if is_float(one.noisy)]
+        known = [id(one) in self.of_bits for one in floats]
+        return any(known) and all(
+            is_known or jnp.size(one) == 1 for one, is_known in zip(floats, known, strict=True)
+        )
 
     def _compared(self, right: Array, a: Sample, b: Sample) -> Array:
         apart = a.right - b.right

@@ -15,7 +15,7 @@ from manual_bp.subjects.run import Given
 from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.verdicts.compare import Agreement, agreement_of
 from manual_bp.verdicts.judge import Judged, judge
-from manual_bp.verdicts.rows import Row
+from manual_bp.verdicts.rows import UNDECIDED, UNTESTED, Row
 
 
 class Wrong(NamedTuple):
@@ -119,7 +119,15 @@ def nearest_reading(declared: Reading) -> Reading:
     reading, nearest, fewest = min(found, key=rank)
     if as_declared and as_declared[0] <= len(fewest.places):
         return declared
-    return reading if nearest == reading.convention else replace(reading, convention=nearest)
+    chosen = reading if nearest == reading.convention else replace(reading, convention=nearest)
+    return chosen if _says_something(chosen, declared) else declared
+
+
+def _says_something(chosen: Reading, declared: Reading) -> bool:
+    """Whether what is wrong as declared agrees here, or is wrong here too: not merely undecided."""
+    verdicts = {row.place: row.verdict for row in chosen.agreement.rows}
+    wrong = [verdicts.get(row.place) for row in declared.agreement.disagreements]
+    return not wrong or any(verdict not in (UNDECIDED, UNTESTED) for verdict in wrong)
 
 
 def _told_apart(judged: Sequence[Judged], declared: Scales, other: Scales) -> set[Place]:
