@@ -210,6 +210,9 @@ def _coarser(
     standard: Standard, obtained: Obtained, judged: Sequence[Judged], wrong: Sequence[Place]
 ) -> Finding | None:
     """A finding where a coarser arithmetic explains what is off, as large as it usually is."""
+    gradients = [one for one in judged if one.place.equation == GRADIENT and one.got is not None]
+    if len(wrong) < (2 if len(gradients) > 1 else 1) or 2 * len(wrong) < len(gradients):
+        return None  # a coarser arithmetic is seen in more places than a mistake
     used = {eqn.primitive.name for eqn in equations(standard.reference.program)}
     for name, words, arithmetic in _coarser_arithmetics(standard.arithmetic):
         if name.startswith("products") and not used & {"dot_general", "conv_general_dilated"}:
@@ -223,7 +226,7 @@ def _coarser(
         if not all_right(again):
             continue
         share = min(_share(other, one) for one, row in again if row.place in wrong)
-        if share < 1 / 8:
+        if share < (1 / 8 if len(wrong) > 1 else 1 / 2):
             continue
         names = listed(place.quantity for place in wrong)
         return Finding(

@@ -5,6 +5,7 @@ wrong at a time. A term that is missing, twice or of another sign is a scale of 
 result, on which the gradients depend linearly: two runs tell which scale would fit best.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -75,7 +76,8 @@ class _Known:
 
     def __post_init__(self) -> None:
         self.words = {0.0: "0", 1.0: "1", 2.0: "2", -1.0: "−1", 0.5: "½", 3.0: "3", -2.0: "−2"}
-        for n in sorted({n for shape in self.shapes for n in (*shape, int(np.prod(shape)))}):
+        counts = {n for shape in self.shapes for n in (*shape, math.prod(shape), *_rows_in(shape))}
+        for n in sorted(counts):
             if n > 1:
                 root = f"{n**0.5:.0f}" if round(n**0.5) ** 2 == n else f"√{n}"
                 for value, words in (
@@ -88,6 +90,11 @@ class _Known:
         """The known number that a fitted one must be, or None."""
         best = min(self.words, key=lambda known: abs(known - scale))
         return best if abs(best - scale) <= 1e-3 * max(abs(best), 0.05) else None
+
+
+def _rows_in(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many rows an array has, which a mean over them divides by."""
+    return (math.prod(shape[:-1]),) if len(shape) > 2 else ()
 
 
 class TermSearch:
@@ -444,6 +451,7 @@ class TermSearch:
             with np.errstate(all="ignore"):
                 above = (got * truth).sum(others, keepdims=True)
                 ratio = above / np.square(truth).sum(others, keepdims=True)
+            ratio = np.where(np.isfinite(ratio), ratio, 1.0)  # a row of zeros is any times itself
             if not others or ratio.size < 2:
                 continue
             values = self._at({place: truth * ratio}, place)
@@ -462,17 +470,17 @@ class TermSearch:
     def _made_of(self, place: Place, ratio: Numbers) -> list[Explanation]:
         """What on the way of the reference such numbers are, or one over them."""
         found = []
-        for eqn, value in self._on_the_way:
+        for eqn, what, value in self._on_the_way:
             if value.shape != ratio.shape:
                 continue
             for power in (-1, 1):
                 with np.errstate(all="ignore"):
                     off = np.abs(value**power / ratio - 1)
                 if bool((off < 1e-3).all()):
-                    left_out = (power == 1) == (eqn.outvars[0] in self._divisors)
-                    name = "factor_left_out" if left_out else "factor_twice"
-                    words = NAMES[name][0].replace("{}", described(eqn))
-                    found.append(Explanation((name,), (words,), (described(eqn),), (place,)))
+                    divides = eqn is not None and eqn.outvars[0] in self._divisors
+                    name = "factor_left_out" if (power == 1) == divides else "factor_twice"
+                    words = NAMES[name][0].replace("{}", what)
+                    found.append(Explanation((name,), (words,), (what,), (place,)))
         return found[-1:]  # the last one is what was meant by those before it
 
     @cached_property
@@ -483,15 +491,23 @@ class TermSearch:
         return {eqn.invars[1] for eqn in divisions if not isinstance(eqn.invars[1], Literal)}
 
     @cached_property
-    def _on_the_way(self) -> list[tuple[Any, Numbers]]:
-        """What the reference computes going forward, loops left out, each as a row of numbers."""
+    def _on_the_way(self) -> list[tuple[Any, str, Numbers]]:
+        """The arguments, and what the reference computes of them: each as a row of numbers.
+
+        With the operation, and what it is called. Loops are left out.
+        """
+        found: list[tuple[Any, str, Numbers]] = [
+            (None, self.reference.names[i], np.asarray(leaf, float).reshape(-1))
+            for i, leaf in enumerate(self.reference.leaves)
+            if i in self.reference.wanted
+        ]
         keeping = Keeping([])
         count = len(jax.tree.leaves(self.reference.cotangent))
         inputs = self.reference.inputs[count:]
         with jax.enable_x64(True):
             run(self.reference.forward_program, inputs, keeping)
-            return [
-                (eqn, np.asarray(value).reshape(-1))
+            return found + [
+                (eqn, described(eqn), np.asarray(value).reshape(-1))
                 for eqn, value in keeping.kept
                 if not isinstance(value, jax.core.Tracer)
             ]
