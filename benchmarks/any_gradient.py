@@ -17,6 +17,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.test_util import check_grads
 
@@ -171,7 +172,12 @@ def right(layer: str, seeds: int) -> Iterator[Figure]:
             with jax.enable_x64(dtype == "float64"):
                 drawn = case(layer, size, seed, dtype)
             reference = referred(drawn)
-            standard = Standard.of(reference, arithmetic_for(reference, None), jax.random.key(seed))
+            if standard is None or layer in ("softmax_cross_entropy", "dropout", "embedding"):
+                # Of these the program itself holds labels, a key, or numbers of rows.
+                arithmetic = arithmetic_for(reference, None)
+                standard = Standard.of(reference, arithmetic, jax.random.key(seed))
+            else:
+                standard = standard.at(reference)
             for way in ways:
                 if dtype in way.fits:
                     yield from accepted(layer, dtype, way, pullback(way, drawn), standard)
