@@ -127,6 +127,13 @@ def test_the_page_on_any_gradient(tmp_path, capsys):
         namespace["test_gradients"]((16, 64), namespace["jnp"].float32)
 
 
+def test_the_page_on_layers(capsys):
+    """Its code prints what is shown."""
+    ((_, code, shown),) = blocks(ROOT / "docs" / "layers.md")
+    exec(compile(code, "docs/layers.md", "exec"), {"__name__": "layers"})
+    assert without_distances(capsys.readouterr().out) == without_distances(shown)
+
+
 @pytest.mark.parametrize(
     ("title", "library"),
     [("PyTorch", "torch"), ("Flax", "flax"), ("Equinox", "equinox"), ("Keras", "keras")],

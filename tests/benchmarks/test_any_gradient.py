@@ -1,0 +1,69 @@
+"""The benchmark of any gradient: its mistakes are mistakes, its ways are right, what it counts."""
+
+import jax
+import numpy as np
+import pytest
+
+import any_gradient
+import layers as cost_of_layers
+from any_gradient import OURS, by_others, planted, pullback, shares, told
+from gradients.cases import LAYERS, case
+from gradients.mistakes import MISTAKES
+from gradients.ways import WAYS
+from table import BYTES, Figure
+
+
+def values(gradients):
+    return [np.asarray(one, np.float64) for one in gradients]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_mistake_changes_the_gradients_that_it_says_and_no_others(layer):
+    drawn = case(layer, any_gradient.SHOWS.get(layer, 1))
+    args = tuple(drawn.args.values())
+    right = values(drawn.gradients(drawn.by_hand))
+    mine = [mistake for mistake in MISTAKES if mistake.layer == layer]
+    for mistake in mine[::4]:  # each takes a second to compile; the benchmark runs all
+        wrong = values(pullback(mistake, drawn)(args, drawn.cotangent))
+        for name, got, expected in zip(drawn.args, wrong, right, strict=True):
+            differs = not np.allclose(got, expected, rtol=1e-3, atol=1e-5)
+            assert differs <= (name in mistake.wrong), (mistake.name, name)
+
+
+def test_every_layer_has_mistakes_and_ways_and_every_mistake_names_that_tell_it():
+    assert {mistake.layer for mistake in MISTAKES} == {way.layer for way in WAYS} == set(LAYERS)
+    assert len(MISTAKES) >= 60
+    names = {name for mistake in MISTAKES for name in told(mistake)}
+    assert names <= set(any_gradient.LEFT_OUT | any_gradient.TWICE | any_gradient.COTANGENT) | {
+        "rows_missing", "rows_scaled", "epsilon_outside_root", "constant_changed", "overwritten",
+        "kernel_not_flipped", "operand_transposed", "index_off_by_one", "mask_off_by_one",
+        "term_negated", "sign_swapped", "gradient_negated",
+    }  # fmt: skip
+
+
+def test_a_mistake_is_found_by_some_and_named_by_one():
+    (mistake,) = (m for m in MISTAKES if (m.layer, m.name) == ("swiglu", "dx of the gate alone"))
+    rows = list(planted(mistake, "float32"))
+    assert [row.what for row in rows] == ["found", "named"]
+    drawn = case("swiglu", 1)
+    with jax.enable_x64(False):
+        assert not any(by_others(drawn, pullback(mistake, drawn)).values())
+
+
+def test_the_tables():
+    rows = [
+        Figure("mistakes", "rnn", sigma="float32", peer=OURS, what="found", median=3),
+        Figure("mistakes", "rnn", sigma="float32", peer=OURS, what="missed", median=1),
+    ]
+    cells = shares(rows, "mistakes", "found", any_gradient.with_format)
+    assert cells["rnn", f"{OURS}, float32"] == cells["all", f"{OURS}, float32"] == "3/4"
+
+
+def test_what_layers_cost(monkeypatch):
+    monkeypatch.setattr(cost_of_layers, "SHAPES", {"layernorm": ((8, 4), (4,), (4,))})
+    monkeypatch.setattr(cost_of_layers, "ATTENTION", (16,))
+    rows = list(cost_of_layers.measured(0.01))
+    cells = cost_of_layers.table_of(rows)
+    assert {line for line, _ in cells} == {"layernorm", "attention, T = 16"}
+    assert all(row.median >= 0 for row in rows)
+    assert {row.unit for row in rows if row.what == BYTES} == {"B"}
