@@ -97,9 +97,9 @@ def compare(
 
         params: Any = net.init(jax.random.key(run.seed), run.dtype, not network.no_bias)
         told: list[Step] = []
-        batches = itertools.islice(batches(len(data.x), size, run.seed), steps)
+        taken = itertools.islice(batches(len(data.x), size, run.seed), steps)
         with terminal.progress("steps", steps, quiet) as advance:
-            for step, batch in enumerate(batches, start=1):
+            for step, batch in enumerate(taken, start=1):
                 x, y = jnp.asarray(data.x[batch]), jnp.asarray(data.y[batch])
                 case = Case(net, params, x, y, device.precision)
                 C, gradients = mbp.value_and_grad(net)(params, x, y)
@@ -155,6 +155,7 @@ def batches(m: int, size: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def check_finite(step: int, eta: float, what: str, array: Any) -> None:
+    """Raise an error that names --learning-rate where a cost or a parameter is NaN or Inf."""
     if not bool(jnp.isfinite(array).all()):
         found = f"{float(array)}" if jnp.ndim(array) == 0 else "NaN or Inf"
         raise ValueError(

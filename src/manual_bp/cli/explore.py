@@ -26,7 +26,7 @@ LEAST_PICTURE = 7  # pixels along a side
 class ExploredRun(RunOptions):
     """The data, and how it is gone through."""
 
-    batch: Positive = 10
+    batch: Positive = 8
     """examples in a batch"""
     learning_rate: float = 0.5
     """η"""
@@ -64,9 +64,8 @@ def explore(
         params: Any = net.init(jax.random.key(run.seed), run.dtype, not network.no_bias)
         shown = {*np.geomspace(1, steps, min(show, steps)).round().astype(int).tolist()}
         recorded = []
-        for step, batch in enumerate(
-            itertools.islice(batches(len(x), size, run.seed), steps), start=1
-        ):
+        taken = itertools.islice(batches(len(x), size, run.seed), steps)
+        for step, batch in enumerate(taken, start=1):
             C, gradients = mbp.value_and_grad(net)(params, x[batch], y[batch])
             check_finite(step, run.learning_rate, "cost is", C)
             after = mbp.update(params, gradients, run.learning_rate)

@@ -18,7 +18,6 @@ from manual_bp.network import Network
 from manual_bp.plot.regions import classes_of, decided
 from manual_bp.record import Place, by_layer, places
 from manual_bp.subjects.subject import double
-from manual_bp.text import of_bound
 from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.reading import Reading
 from manual_bp.verdicts.rows import Row, nearest_right_value
@@ -136,7 +135,7 @@ class _Arrays:
 
 
 def packed(array: np.ndarray) -> str:
-    """Numbers as the page unpacks them: in four bytes each, or in eight where four cannot hold them.
+    """Numbers as the page unpacks them: in four bytes each, or in eight where four are too few.
 
     Example:
         >>> packed(np.array([1.0, 2.0])), packed(np.array([1e-60]))
@@ -162,7 +161,6 @@ def _row(row: Row) -> dict[str, Any]:
         "symbol": row.place.symbol,
         "verdict": row.verdict,
         "ratio": number(row.bound_ratio),
-        "words": of_bound(row.bound_ratio),
         "values": row.values,
         "wrong": row.wrong,
         "note": row.note,

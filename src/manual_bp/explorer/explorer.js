@@ -38,6 +38,7 @@ function showRun() {
   byId("measured").textContent = `${number.toLocaleString("en")}${cost === null ? "" : ` · cost ${written(cost)}`}` +
     (accuracy === null ? "" : ` · accuracy ${(100 * accuracy).toFixed(1)} %`);
   byId("curve").replaceChildren(...(run.steps.length > 1 && run.steps.every((s) => s.cost !== null) ? [curve(chosen.step)] : []));
+  byId("curve-of").hidden = !byId("curve").children.length;
   byId("examples").replaceChildren(...exampleButtons(now, chosen.example));
   const { shown, of } = now.examples;
   byId("left-out").textContent = shown.length < of ? `${shown.length} of the batch's ${of.toLocaleString("en")} examples are shown.` : "";
@@ -64,10 +65,20 @@ function showMoment() {
   byId("now").replaceChildren(make("small", {}, ruleOf(here)), ` ${equationOf(here)}`);
   byId("code").replaceChildren("For a batch, whose examples are rows: ", make("code", {}, here.code));
   const options = { byBound: byId("by-bound").checked, example: chosen.example };
-  byId("grids").replaceChildren(...here.parts.map((part) => (now.arrays[part] ? grid(now, part, options)
-    : make("span", { class: "sign" }, part.replace("@ᵀ", "· ᵀ").replace("ᵀ@", "ᵀ ·").replace("@", "·")))),
-  make("span", { class: "sign" }, "="), grid(now, here.output, { ...options, result: true }));
+  byId("grids").replaceChildren(...operands(here).map(([sign, part, turned]) => grid(now, part, { ...options, sign, turned })),
+    grid(now, here.output, { ...options, sign: "=", result: true }));
   byId("network").replaceChildren(drawing(now, chosen.example, here));
+}
+
+/** What goes into a moment: [the sign before it, its name, whether it is transposed]. */
+function operands({ parts }) {
+  const found = [];
+  parts.forEach((part, k) => {
+    if (!step().arrays[part]) return;
+    const before = k && !step().arrays[parts[k - 1]] ? parts[k - 1] : "";
+    found.push([before.replace(/@ᵀ|ᵀ@|@/, "·"), part, before === "@ᵀ" || parts[k + 1] === "ᵀ@"]);
+  });
+  return found;
 }
 
 /** Light the cell, what it was made from, and its neurons; and write its sum. */

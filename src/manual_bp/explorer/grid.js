@@ -10,7 +10,7 @@ function strength(M, i, j, byBound) {
 }
 
 /** A table; its cells know where they stand, as data-at="name i j". */
-function grid(step, name, { result = false, byBound = false, example = 0 } = {}) {
+function grid(step, name, { result = false, byBound = false, example = 0, sign = "", turned = false } = {}) {
   const M = matrix(step, name), fits = M.columns <= WIDEST;
   const [down, across] = M.axes;
   const head = fits && across !== null ? make("thead", {}, make("tr", {}, make("td"),
@@ -30,9 +30,10 @@ function grid(step, name, { result = false, byBound = false, example = 0 } = {})
   const left = M.axes.filter((axis) => axis !== null && shownOf(axis, step).length < countOf(axis, step));
   const shape = M.axes.filter((axis) => axis !== null).map((axis) => countOf(axis, step)).join(" × ") || "a number";
   const part = left.map((axis) => `${shownOf(axis, step).length} of ${countOf(axis, step)} ${axis < 0 ? "examples" : "neurons"}`);
-  const caption = [make("b", {}, symbol(name)), ` ${shape}`,
+  const caption = [make("b", {}, turned ? `(${symbol(name)})ᵀ` : symbol(name)), ` ${shape}`,
     part.length ? `, ${part.join(" and ")} shown` : "", M.given ? "" : ", not given: autodiff's"];
   return make("div", { class: `grid${fits ? "" : " small"}${result ? " result" : ""}`, "data-name": name },
+    make("span", { class: "sign" }, sign),
     make("div", { class: "wide" }, make("table", { role: "grid" }, make("caption", {}, caption), head, make("tbody", {}, rows))));
 }
 
@@ -88,16 +89,16 @@ const line = (sign, what, value, kind = "", digits = 3) => make("tr", { class: k
 function verdictOf(M, i, j, value, expected) {
   const k = i * M.columns + j, ratio = ratioAt(M, i, j);
   const pair = (name, text) => [make("dt", {}, name), make("dd", {}, text)];
-  const words = ratio > 1 ? `${ratio < 1e6 ? written(ratio) : "over a million"} times what rounding allows: wrong`
-    : `${written(ratio, 2)} of what rounding allows`;
+  const words = ratio > 1 ? `${times(ratio)} times what rounding allows: wrong`
+    : `${times(ratio)} of what rounding allows`;
   return make("div", { class: ratio > 1 ? "verdict wrong" : "verdict" },
     make("dl", {}, pair(M.given ? "this value" : "not given", written(value, 8)), pair("autodiff of this step", written(expected, 8)),
       pair("difference", written(M.difference[k], 2)), pair("rounding bound", written(M.bound[k], 2))),
     bar(ratio), make("p", {}, words));
 }
 
-/** How far off, on a log scale from 10⁻⁴ to 10⁴, with a line at 1. */
+/** How far off, on a log scale from 10⁻³ to 10⁶, with a line at 1. */
 function bar(ratio) {
-  const share = Math.max(0, Math.min(1, (Math.log10(ratio || 1e-9) + 4) / 8));
+  const share = Math.max(0, Math.min(1, (Math.log10(ratio || 1e-9) + 3) / 9));
   return make("div", { class: ratio > 1 ? "bar wrong" : "bar", "aria-hidden": "true" }, make("i", { style: `width:${(100 * share).toFixed(1)}%` }));
 }

@@ -72,8 +72,14 @@ function largest(M) {
 function written(value, digits = 3) {
   if (!Number.isFinite(value)) return String(value).replace("Infinity", "Inf").replace("-", "−");
   const small = value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5);
-  const text = small ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits)));
+  const text = small ? value.toExponential(Math.max(1, digits - 2)) : String(Number(value.toPrecision(digits)));
   return text.replace(/-/g, "−");
+}
+
+/** A difference over its bound: few digits, and no exponent that nobody can picture. */
+function times(ratio) {
+  if (!(ratio < 1e6)) return "over a million";
+  return ratio >= 10 ? Math.round(ratio).toLocaleString("en") : written(ratio, 2);
 }
 
 /** "example 5" or "neuron 3 of layer 1". */

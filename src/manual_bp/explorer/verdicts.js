@@ -4,15 +4,15 @@
 function fillVerdicts(step, moments) {
   const known = new Set(moments.map((moment) => moment.output));
   byId("verdicts").replaceChildren(
-    make("thead", {}, make("tr", {}, ["equation", "", "off by", "", "verdict"].map((name, k) =>
-      make(name || k === 1 ? "th" : "td", name ? { scope: "col" } : {}, k === 1 ? "gives" : name)))),
+    make("thead", {}, make("tr", {}, ["equation", "gives", "off by, over its bound", "", "verdict"].map((name) =>
+      make(name ? "th" : "td", name ? { scope: "col" } : {}, name)))),
     make("tbody", {}, step.rows.map((row) => {
       const ratio = row.ratio === "Infinity" ? Infinity : row.ratio;
       const what = known.has(row.name) ? make("button", { "data-moment": row.name }, row.symbol) : row.symbol;
       const wrong = row.wrong ? `, ${row.wrong.toLocaleString("en")} of ${row.values.toLocaleString("en")} wrong` : "";
       const untold = row.verdict === "untested" && !row.values;
       return make("tr", { class: row.verdict }, make("th", { scope: "row" }, row.equation), make("td", {}, what),
-        make("td", {}, untold ? "" : bar(ratio)), make("td", {}, untold ? "" : row.words),
+        make("td", {}, untold ? "" : bar(ratio)), make("td", {}, untold ? "" : times(ratio)),
         make("td", {}, make("b", {}, row.verdict), `${wrong}${row.note ? `: ${row.note}` : ""}`));
     })));
   byId("notes").replaceChildren(...step.notes.map((note) => make("li", {}, note)));
@@ -24,7 +24,7 @@ function curve(chosen) {
   const costs = steps.map((step) => step.cost), most = Math.max(...costs) || 1;
   const path = (values, top) => values.map((v, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${(H - 8 - (H - 16) * v / top).toFixed(1)}`).join("");
   const right = steps.map((step) => step.accuracy), measured = right.every((v) => v !== null);
-  return make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `the cost falls or rises from ${written(costs[0])} to ${written(costs.at(-1))}` },
+  return make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `over the shown steps the cost goes from ${written(costs[0])} to ${written(costs.at(-1))}` },
     make("line", { x1: x(chosen), x2: x(chosen), y1: 2, y2: H - 4, class: "now" }),
     make("path", { d: path(costs, most), class: "cost" }), measured ? make("path", { d: path(right, 1), class: "accuracy" }) : null);
 }
@@ -64,7 +64,7 @@ function fillRegions(step, example) {
   paint.globalAlpha = 0.35;
   bytes(regions.cells).forEach((k, i) => {
     paint.fillStyle = colours[k % colours.length];
-    paint.fillRect(scale * (i % regions.side), side - scale * (Math.floor(i / regions.side) + 1), scale + 0.5, scale + 0.5);
+    paint.fillRect(scale * (i % regions.side), side - scale * (Math.floor(i / regions.side) + 1), scale, scale);
   });
   paint.globalAlpha = 1;
   regions.points.forEach(([across, up, k], i) => {
