@@ -14,7 +14,7 @@ from manual_bp.cli import main as cli
 from manual_bp.cli import terminal
 from running import ENVIRONMENT, SCRIPTS, call, run
 
-COMMANDS = ("compare", "train", "predict", "check", "golden")
+COMMANDS = ("compare", "train", "predict", "check", "golden", "explore")
 
 
 def test_help_names_the_commands():

@@ -17,8 +17,7 @@ function grid(step, name, { result = false, byBound = false, example = 0, sign =
     [...Array(M.columns).keys()].map((j) => make("th", { scope: "col", "aria-label": labelOf(across, j, step) },
       String(shownOf(across, step)[j]))))) : null;
   const rows = [...Array(M.rows).keys()].map((i) => make("tr", { class: down === -1 && i === example ? "chosen" : null },
-    make("th", { scope: "row", "aria-label": labelOf(down, i, step) || symbol(name) },
-      down === null ? "" : String(shownOf(down, step)[i])),
+    down === null ? make("td") : make("th", { scope: "row", "aria-label": labelOf(down, i, step) }, String(shownOf(down, step)[i])),
     [...Array(M.columns).keys()].map((j) => {
       const value = at(M, i, j), wrong = ratioAt(M, i, j) > 1;
       const colour = byBound && result ? "off" : value < 0 ? "negative" : "positive";
@@ -45,7 +44,7 @@ function termRow(step, term, index) {
   });
   const factor = term.factor === 1 ? null : make("td", {}, `× ${written(term.factor)}`);
   const value = product(step, term);
-  return make("tr", {}, make("th", { scope: "row" }, index), factors,
+  return make("tr", {}, make("td", {}, index), factors,
     term.cells.length < 2 && factor === null ? make("td") : null, factor, make("td", { class: "product" }, written(value)));
 }
 
@@ -82,7 +81,7 @@ function sumOf(step, moment, i, j) {
 }
 
 const line = (sign, what, value, kind = "", digits = 3) => make("tr", { class: kind },
-  make("th", { scope: "row" }, sign), make("td", { colspan: "2" }, what),
+  make("td", {}, sign), make("td", { colspan: "2" }, what),
   make("td", { class: "product", "data-value": String(value) }, written(value, digits)));
 
 /** This value and autodiff's, the difference and its bound. */
