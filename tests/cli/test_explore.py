@@ -1,10 +1,8 @@
 """`manual-bp explore`: a page of a real run."""
 
-import signal
-
 import pytest
 
-from running import call, started
+from running import call, interrupt, started
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,6 @@ def test_ctrl_c_leaves_no_half_of_a_page(tmp_path):
     settings = ("--out", tmp_path / "page.html", "--steps", 10**6)
     with started("explore.py", *settings) as process:
         assert "steps of 8" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-        assert process.stderr.read() == "\nmanual-bp explore: interrupted\n"
+        assert interrupt(process) == "\nmanual-bp explore: interrupted\n"
+        assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []

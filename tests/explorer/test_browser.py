@@ -82,9 +82,7 @@ def test_what_is_not_shown_stands_in_the_sum(opened, tmp_path):
     page = opened("", path=tmp_path / "page.html")
     assert "more terms, not shown" in page.locator("#sum").inner_text()
     assert "12 of 90 neurons shown" in " ".join(page.locator("#grids caption").all_inner_texts())
-    assert page.locator("#left-out").inner_text() == (
-        "12 of the batch's 30 examples are shown."
-    )
+    assert page.locator("#left-out").inner_text() == ("12 of the batch's 30 examples are shown.")
 
 
 def test_touching_a_cell_lights_what_it_came_from(opened):
@@ -93,9 +91,7 @@ def test_touching_a_cell_lights_what_it_came_from(opened):
     page.locator("#grids [data-at='delta2 4 3']").click()
     lit = page.locator("#grids td.from").evaluate_all("cells => cells.map((c) => c.dataset.at)")
     assert sorted(lit) == sorted(
-        f"{name} {i} {j}"
-        for k in range(3)
-        for name, i, j in (("delta3", 4, k), ("W3", k, 3))
+        f"{name} {i} {j}" for k in range(3) for name, i, j in (("delta3", 4, k), ("W3", k, 3))
     )
     assert page.locator("#grids td.with").get_attribute("data-at") == "prime2 4 3"
     assert page.locator("#network g.here").get_attribute("data-neuron") == "2 3"
@@ -157,7 +153,9 @@ def test_names_and_contrast(opened, tmp_path, name, width, scheme):
 
 def test_a_name_is_never_read_as_html(opened, tmp_path, case):
     evil = "</script><img src=x onerror=console.log(1)>"
-    net = mbp.Network((2, 2), (mbp.Activation(evil, lambda z: z, lambda z: 1 + 0 * z),), "quadratic")
+    net = mbp.Network(
+        (2, 2), (mbp.Activation(evil, lambda z: z, lambda z: 1 + 0 * z),), "quadratic"
+    )
     params, x = net.init(jax.random.key(0)), case.x
     step = mbp.explorer.Step(params, x, case.y[:, :2])
     path = tmp_path / "page.html"

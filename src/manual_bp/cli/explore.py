@@ -65,22 +65,24 @@ def explore(
         shown = {*np.geomspace(1, steps, min(show, steps)).round().astype(int).tolist()}
         recorded = []
         taken = itertools.islice(batches(len(x), size, run.seed), steps)
-        for step, batch in enumerate(taken, start=1):
-            C, gradients = mbp.value_and_grad(net)(params, x[batch], y[batch])
-            check_finite(step, run.learning_rate, "cost is", C)
-            after = mbp.update(params, gradients, run.learning_rate)
-            for array in jax.tree.leaves(after):
-                check_finite(step, run.learning_rate, "updated parameters are", array)
-            if step in shown:
-                whole, right = map(float, evaluate(net, params, x, y))
-                recorded.append(
-                    mbp.explorer.Step(
-                        params, x[batch], y[batch], number=step, cost=whole,
-                        accuracy=right / len(x) if are_classes else None,
-                        learning_rate=run.learning_rate, after=after,
-                    )
-                )  # fmt: skip
-            params = after
+        with terminal.progress("steps shown", len(shown), quiet) as advance:
+            for step, batch in enumerate(taken, start=1):
+                C, gradients = mbp.value_and_grad(net)(params, x[batch], y[batch])
+                check_finite(step, run.learning_rate, "cost is", C)
+                after = mbp.update(params, gradients, run.learning_rate)
+                for array in jax.tree.leaves(after):
+                    check_finite(step, run.learning_rate, "updated parameters are", array)
+                if step in shown:
+                    whole, right = map(float, evaluate(net, params, x, y))
+                    recorded.append(
+                        mbp.explorer.Step(
+                            params, x[batch], y[batch], number=step, cost=whole,
+                            accuracy=right / len(x) if are_classes else None,
+                            learning_rate=run.learning_rate, after=after,
+                        )
+                    )  # fmt: skip
+                    advance(f"step {step:3}  cost {whole:.4g}")
+                params = after
         mbp.explorer.write(
             out, net, recorded, title=f"{net}, {data.name}", names=data.encoding.classes,
             picture=_picture(run.data, data),

@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from manual_bp.calls import check_network, examples
-from manual_bp.checks import Problems, kind, shown
+from manual_bp.checks import Problems, kind, parts, shown
 from manual_bp.diagnosis.check import Diagnosis
 from manual_bp.explorer.content import of_network, of_step
 from manual_bp.explorer.sample import Sample
@@ -62,10 +62,17 @@ def write(
         problems.type(f"steps: expected a list of explorer.Step, got {shown(steps)}")
     elif not steps:
         problems.value("steps: expected at least one, got none")
-    if picture is not None and picture[0] * picture[1] != net.sizes[0]:
+    sides = parts(picture) if picture is not None else ()
+    if picture is not None and (
+        sides is None or len(sides) != 2 or not all(isinstance(side, int) for side in sides)
+    ):
+        problems.type(f"picture: expected (height, width), got {shown(picture)}")
+    elif sides and (min(sides) < 1 or sides[0] * sides[1] != net.sizes[0]):
         problems.value(
-            f"picture: expected height × width = {net.sizes[0]}, the inputs, got {picture}"
+            f"picture: expected height × width = {net.sizes[0]}, the inputs, got {shown(picture)}"
         )
+    if not all(isinstance(name, str) for name in parts(names) or [names]):
+        problems.type(f"names: expected words for the classes, got {shown(names)}")
     problems.raise_all()
     pairs = [(step, step.judged(net)) for step in steps]
     _write(path, title, pairs, names, picture)
