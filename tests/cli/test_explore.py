@@ -46,7 +46,7 @@ def test_a_table_of_one_layer_and_a_batch_of_one(small, tmp_path):
     ],
 )
 def test_what_is_refused(arguments, message, tmp_path):
-    code, out, err = call("explore", *arguments, "--steps", 5, folder=tmp_path)
+    code, _, err = call("explore", *arguments, "--steps", 5, folder=tmp_path)
     assert code == 2
     assert message in err
     assert "Traceback" not in err

@@ -71,7 +71,8 @@ def write(
         problems.value(
             f"picture: expected height × width = {net.sizes[0]}, the inputs, got {shown(picture)}"
         )
-    if not all(isinstance(name, str) for name in parts(names) or [names]):
+    words = parts(names)
+    if words is None or not all(isinstance(word, str) for word in words):
         problems.type(f"names: expected words for the classes, got {shown(names)}")
     problems.raise_all()
     pairs = [(step, step.judged(net)) for step in steps]
