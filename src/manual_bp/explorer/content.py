@@ -139,7 +139,7 @@ def packed(array: np.ndarray) -> str:
 
     Example:
         >>> packed(np.array([1.0, 2.0])), packed(np.array([1e-60]))
-        ('4AACAPwAAAEA=', '8EVV2cW5RgzM=')
+        ('4AACAPwAAAEA=', '8JqasqgS2eTM=')
     """
     with np.errstate(over="ignore", under="ignore"):
         short = array.astype("<f4")
