@@ -165,3 +165,13 @@ def test_a_name_is_never_read_as_html(opened, tmp_path, case):
     assert page.locator("img").count() == 0
     page.keyboard.press("ArrowRight")
     assert evil in page.locator("#now").inner_text()
+
+
+def test_the_terms_are_those_that_the_truth_has(opened, tmp_path, case):
+    """Where a does not follow from z, δ is right with the σ′ of either of them."""
+    right = mbp.backprop(case.net, case.params, case.x, case.y)
+    wrong = right._replace(z=(1.1 * right.z[0], *right.z[1:]))
+    diagnosis = mbp.check(case.net, case.params, case.x, case.y, wrong)
+    diagnosis.page(tmp_path / "page.html")
+    for where, total, _, truth, _ in opened("", path=tmp_path / "page.html").evaluate(SUMS):
+        assert total == pytest.approx(truth, rel=1e-4, abs=1e-7), where

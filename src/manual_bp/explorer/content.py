@@ -101,14 +101,23 @@ class _Arrays:
         found, L, scale = {}, net.depth, self.reading.subject.scales.delta / len(y)
         with jax.enable_x64(True):
             z = {l: double(self._value(Place("forward", "z", l))) for l in net.layers}
-            a = double(self._value(Place("forward", "a", L)))
-            slope = np.asarray(net.cost.slope(a, double(y))) * scale
+            a = {l: double(self._value(Place("forward", "a", l))) for l in net.layers}
+            slope = np.asarray(net.cost.slope(a[L], double(y))) * scale
             found["slope"] = self._plain((-1, L), slope)
             for l in net.layers:
                 if net.sigma[l] is not softmax:
-                    prime = net.sigma[l].prime(z[l], net.sigma[l](z[l]))
+                    of_z = net.sigma[l].prime(z[l], net.sigma[l](z[l]))
+                    of_a = net.sigma[l].prime(z[l], a[l])
+                    prime = np.where(self._takes_a(l), of_a, of_z)
                     found[f"prime{l}"] = self._plain((-1, l), prime)
         return found
+
+    def _takes_a(self, l: int) -> np.ndarray:
+        """Where a δˡ is held to the σ′ of the given aˡ, which does not follow from zˡ."""
+        one = self.judged[Place("BP1" if l == self.reading.call.net.depth else "BP2", "delta", l)]
+        if one.got is None:
+            return np.zeros(one.truth.shape, bool)
+        return np.asarray(nearest_right_value(one)[1] != one.truth)
 
     def _value(self, place: Place) -> np.ndarray:
         """What is given at a place, or the truth."""
