@@ -81,7 +81,7 @@ def test_what_is_not_shown_stands_in_the_sum(opened, tmp_path):
     mbp.explorer.write(tmp_path / "page.html", net, [step])
     page = opened("", path=tmp_path / "page.html")
     assert "more terms, not shown" in page.locator("#sum").inner_text()
-    assert "12 of 90 neurons shown" in " ".join(page.locator("#grids caption").all_inner_texts())
+    assert "12 of 90 neurons shown" in " ".join(page.locator("#grids p").all_inner_texts())
     assert page.locator("#left-out").inner_text() == ("12 of the batch's 30 examples are shown.")
 
 

@@ -62,6 +62,8 @@ function showMoment() {
     "data-index": k, "aria-current": k === chosen.moment ? "step" : null, class: wrong.has(one.output) ? "wrong" : null,
     "aria-label": symbol(one.output) + (wrong.has(one.output) ? ", wrong" : ""),
   }, one.step === 6 ? `${symbol(one.output.replace("after", ""))}′` : symbol(one.output))));
+  const list = byId("moments"), current = list.querySelector("[aria-current]");
+  list.scrollTop = current.offsetTop - list.clientHeight / 2;
   byId("now").replaceChildren(make("small", {}, ruleOf(here)), ` ${equationOf(here)}`);
   byId("code").replaceChildren("For a batch, whose examples are rows: ", make("code", {}, here.code));
   const options = { byBound: byId("by-bound").checked, example: chosen.example };

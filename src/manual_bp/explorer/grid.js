@@ -33,7 +33,8 @@ function grid(step, name, { result = false, byBound = false, example = 0, sign =
     part.length ? `, ${part.join(" and ")} shown` : "", M.given ? "" : ", not given: autodiff's"];
   return make("div", { class: `grid${fits ? "" : " small"}${result ? " result" : ""}`, "data-name": name },
     make("span", { class: "sign" }, sign),
-    make("div", { class: "wide" }, make("table", { role: "grid" }, make("caption", {}, caption), head, make("tbody", {}, rows))));
+    make("div", { class: "wide" }, make("p", { id: `name-${name}` }, caption),
+      make("table", { role: "grid", "aria-labelledby": `name-${name}` }, head, make("tbody", {}, rows))));
 }
 
 /** A term in words and numbers: a row of the table of a sum. */

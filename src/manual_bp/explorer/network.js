@@ -17,7 +17,7 @@ function placesOf(l) {
   const x = run.picture && l && left > 24 ? left + (l - 1) * (WIDTH - 30 - left) / Math.max(1, L - 1) + (L === 1 ? 60 : 40 / L)
     : 24 + l * (WIDTH - 48) / L;
   const gap = Math.min(38, (HEIGHT - 50) / drawn.length);
-  return drawn.map((k, row) => [k, Math.min(x, WIDTH - 24), HEIGHT / 2 + gap * (row - (drawn.length - 1) / 2), Math.min(11, gap * 0.36)]);
+  return drawn.map((k, row) => [k, Math.min(x, WIDTH - 24), HEIGHT / 2 + gap * (row - (drawn.length - 1) / 2), Math.min(11, gap * 0.36, (WIDTH - 48) / L / 3)]);
 }
 
 /** The drawing for one example at one moment. */
@@ -46,7 +46,8 @@ function drawing(step, example, moment) {
       neurons.push(make("g", { role: "button", tabindex: "-1", "aria-label": label, "data-neuron": `${l} ${k}` }, ring, shape));
     }
   });
-  const names = layers.map((places, l) => make("text", { x: l === 0 && places.length > MOST_DRAWN ? 12 + places.at(-1)[1] / 2 - 6 : places[0][1], y: HEIGHT - 6, "text-anchor": "middle" },
+  const middle = (places) => Math.min(WIDTH - 34, Math.max(34, (places[0][1] + places.at(-1)[1]) / 2));
+  const names = layers.map((places, l) => make("text", { x: L > 8 ? places[0][1] : middle(places), y: HEIGHT - 6, "text-anchor": "middle" },
     places.length < net.sizes[l] ? `${places.length} of ${net.sizes[l]}` : String(net.sizes[l])));
   return make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": "the network's neurons; arrow keys go from one to the next" },
     make("g", { "aria-hidden": "true" }, lines), neurons, make("g", { "aria-hidden": "true" }, names));
