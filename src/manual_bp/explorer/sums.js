@@ -15,10 +15,10 @@ function walk(step) {
     net.slopeIsDelta ? cancels : net.mixesOutputs ? mixes : ["slope", "⊙", `prime${L}`]);
   for (let l = L; l >= 1; l--) {
     if (l < L) add(3, `delta${l}`, "(delta_next @ W_next) * sigma_prime", [`delta${l + 1}`, "@", `W${l + 1}`, "⊙", `prime${l}`]);
-    add(4, `dW${l}`, "delta.T @ a_prev", [`delta${l}`, "ᵀ@", `a${l - 1}`, ...(net.penalty ? ["+ λ ·", `W${l}`] : [])]);
+    add(4, `dW${l}`, "delta.T @ a_prev", [`delta${l}`, "ᵀ@", `a${l - 1}`, ...(net.penalty ? ["+ l2 ·", `W${l}`] : [])]);
     if (net.biases[l - 1]) {
       add(5, `db${l}`, "delta.sum(axis=0)", ["Σ over the examples of", `delta${l}`,
-        ...(net.penalty && net.penaltyOnBiases ? ["+ λ ·", `b${l}`] : [])]);
+        ...(net.penalty && net.penaltyOnBiases ? ["+ l2 ·", `b${l}`] : [])]);
     }
   }
   if (step.learningRate === null) return moments;
@@ -38,8 +38,8 @@ function equationOf(moment) {
     a: `σ(z${raised(l)}), σ is ${net.activations[l - 1]}`,
     cost: `${net.cost} of a${raised(L)} and y`,
     delta: l === L ? `∇ₐC ⊙ σ′(z${raised(l)})` : `(W${raised(l + 1)})ᵀ δ${raised(l + 1)} ⊙ σ′(z${raised(l)})`,
-    dW: `δ${raised(l)} (a${raised(l - 1)})ᵀ${net.penalty ? ` + λ ${W}` : ""}`,
-    db: `δ${raised(l)}${net.penalty && net.penaltyOnBiases ? ` + λ ${b}` : ""}`,
+    dW: `δ${raised(l)} (a${raised(l - 1)})ᵀ${net.penalty ? ` + l2 · ${W}` : ""}`,
+    db: `δ${raised(l)}${net.penalty && net.penaltyOnBiases ? ` + l2 · ${b}` : ""}`,
   };
   const name = output.match(/^[a-zA-Z]+?(?=\d|$)/)[0];
   if (moment.step === 6) return name === "W" ? `${W} ← ${W} − η ∂C/∂${W}` : `${b} ← ${b} − η ∂C/∂${b}`;
