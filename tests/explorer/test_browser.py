@@ -114,6 +114,7 @@ def test_a_matrix_and_the_neurons_by_keyboard(opened):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.evaluate("chosen.cell[2]") == 2
+    assert page.evaluate("document.activeElement.dataset.neuron") == "1 2"
 
 
 def test_the_slider_goes_through_the_training(opened):

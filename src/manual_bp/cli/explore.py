@@ -23,6 +23,14 @@ LEAST_PICTURE = 7  # pixels along a side
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExploredNetwork(NetworkOptions):
+    """The network, small enough to see its numbers."""
+
+    sizes: str | None = None
+    """widths from the input to the output, such as 2-8-3 (default: the data's, 12 between them)"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExploredRun(RunOptions):
     """The data, and how it is gone through."""
 
@@ -35,7 +43,7 @@ class ExploredRun(RunOptions):
 def explore(
     *,
     out: Path,
-    network: NetworkOptions | None = None,
+    network: ExploredNetwork | None = None,
     run: ExploredRun | None = None,
     device: DeviceOptions | None = None,
     steps: Positive = 300,
@@ -50,7 +58,7 @@ def explore(
         show: how many of them the page shows, close together at first
         quiet: print nothing
     """
-    network, run = network or NetworkOptions(), run or ExploredRun()
+    network, run = network or ExploredNetwork(), run or ExploredRun()
     device = device or DeviceOptions()
     terminal.check_target("--out", out)
     with device.in_force(run.dtype):

@@ -22,6 +22,10 @@ from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.reading import Reading
 from manual_bp.verdicts.rows import Row, nearest_right_value
 
+OUR_LAYOUT = (
+    "the matrices are shown with an example a row, and W as (out, in); what is wrong is told in "
+    "your own layout."
+)
 REGION_CELLS = 40  # along each side of the plane of two inputs
 
 
@@ -64,7 +68,11 @@ def of_step(
             for finding in diagnosis.findings
         ],
         "headline": diagnosis.headline,
-        "notes": [f"{note}." for note in diagnosis.agreement.notes] + list(diagnosis.warnings),
+        "notes": [
+            *(f"{note}." for note in diagnosis.agreement.notes),
+            *diagnosis.warnings,
+            *[OUR_LAYOUT] * any(map(diagnosis.convention.is_transposed, places(net))),
+        ],
     }
     x, y = (np.atleast_2d(np.asarray(array, np.float64)) for array in reading.call[2:])
     if net.sizes[0] == 2 and classes_of(net, y) is not None:

@@ -149,6 +149,7 @@ document.addEventListener("click", ({ target }) => {
     const [l, k] = one.dataset.neuron.split(" ").map(Number), cell = cellOf(l, k);
     if (cell) pick(cell, false);
     else go(moments.findIndex((here) => here.output === `a${l}`), { cell: l ? [`a${l}`, chosen.example, k] : null });
+    document.querySelector(`#network [data-neuron="${l} ${k}"]`).focus();
   } else if ((one = near("[data-go]"))) pick(cellAt(one.dataset.go), true);
   else if ((one = near("[data-make]"))) {
     const cell = cellAt(one.dataset.make);
