@@ -76,7 +76,7 @@ def of_step(
     }
     x, y = (np.atleast_2d(np.asarray(array, np.float64)) for array in reading.call[2:])
     if net.sizes[0] == 2 and classes_of(net, y) is not None:
-        content["regions"] = _regions(reading, x, y)
+        content["regions"] = _regions(reading, x, y, names)
     return content
 
 
@@ -201,7 +201,7 @@ def _examples(
     x, y = (np.atleast_2d(np.asarray(array, np.float64)) for array in (x, y))
     shown: dict[str, Any] = {"shown": sample.examples.tolist(), "of": len(x)}
     if (classes := classes_of(net, y)) is not None:
-        own = names if len(names) == max(len(classes[0]), 2) else classes[0]
+        own = _named(classes[0], names)
         output = next(one for one in reading.judged if one.place.name == f"a{net.depth}")
         a = output.truth if output.got is None else output.got.value
         said = [str(own[int(k)]) for k in np.asarray(class_of(net, a))[sample.examples]]
@@ -214,7 +214,14 @@ def _examples(
     return shown
 
 
-def _regions(reading: Reading, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _named(classes: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """What the classes are called, where there is a name for each of them; else their numbers."""
+    return names if len(names) == len(classes) else classes
+
+
+def _regions(
+    reading: Reading, x: np.ndarray, y: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
     """The plane of two inputs: the class that is decided in each cell, and the examples."""
     net, params = reading.call.net, reading.call.params
     across, up, classes = decided(net, params, x, y, REGION_CELLS)
@@ -226,5 +233,5 @@ def _regions(reading: Reading, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         "cells": base64.b64encode(classes.astype(np.uint8).tobytes()).decode(),
         "side": REGION_CELLS,
         "points": [[*map(float, point), int(k)] for point, k in zip(x, found[1], strict=True)],
-        "names": found[0],
+        "names": list(_named(found[0], names)),
     }

@@ -24,7 +24,7 @@ function curve(chosen) {
   const costs = steps.map((step) => step.cost), most = Math.max(...costs) || 1;
   const path = (values, top) => values.map((v, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${(H - 8 - (H - 16) * v / top).toFixed(1)}`).join("");
   const right = steps.map((step) => step.accuracy), measured = right.every((v) => v !== null);
-  return make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `over the shown steps the cost goes from ${written(costs[0])} to ${written(costs.at(-1))}` },
+  return make("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": `over the shown steps the cost goes from ${written(costs[0])} to ${written(costs.at(-1))}` },
     make("line", { x1: x(chosen), x2: x(chosen), y1: 2, y2: H - 4, class: "now" }),
     make("path", { d: path(costs, most), class: "cost" }), measured ? make("path", { d: path(right, 1), class: "accuracy" }) : null);
 }
@@ -76,5 +76,6 @@ function fillRegions(step, example) {
     paint.fill();
     paint.stroke();
   });
-  figure.querySelector("figcaption").textContent = `What the network decides over the plane of its two inputs: ${regions.names.length} classes.`;
+  figure.querySelector("figcaption").replaceChildren("What the network decides over the plane of its two inputs, and this step's examples: ",
+    ...regions.names.flatMap((name, k) => [make("i", { style: `background: var(--class-${k % colours.length + 1})` }), ` ${name} `]));
 }
