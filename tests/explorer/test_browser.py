@@ -134,6 +134,7 @@ def test_a_mistake_is_where_the_page_opens(opened):
     wrong = page.locator("#grids td.wrong").evaluate_all("cells => cells.map((c) => c.dataset.at)")
     assert len(wrong) == 7 * 5
     assert {where.split()[0] for where in wrong} == {"delta2"}
+    assert "what should be here" in page.locator("#sum .total").inner_text()
     assert "times what rounding allows: wrong" in page.locator("#sum").inner_text()
     assert page.locator("#moments .wrong").all_inner_texts() == ["δ²"]
     assert page.locator("#verdicts .disagrees").count() == 1

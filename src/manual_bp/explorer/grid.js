@@ -73,7 +73,8 @@ function sumOf(step, moment, i, j) {
       rows.push(line("⊙", make("button", { "data-go": made.times.join(" ") }, `${entry(H, p, q, step)}, the Hadamard factor`), at(H, p, q)));
     }
     rows.push(...(made.plus ?? []).map((term) => termRow(step, term, "+")));
-    rows.push(line("=", make("b", {}, entry(M, i, j, step)), total, "total", 5));
+    const name = ratioAt(M, i, j) > 1 ? "what should be here" : entry(M, i, j, step);
+    rows.push(line("=", make("b", {}, name), total, "total", 5));
     parts.push(make("div", { class: "terms", tabindex: "0", role: "region", "aria-label": "the terms" },
       make("table", {}, make("caption", { class: "hidden" }, "The sum, term by term"), make("tbody", {}, rows))));
   }
