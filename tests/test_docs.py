@@ -158,11 +158,25 @@ def test_the_pictures_page(monkeypatch, tmp_path):
     plt.close("all")
 
 
+def test_the_explorer_page(monkeypatch, tmp_path):
+    """Its code writes the pages of which it speaks; its picture is small."""
+    page, picture = (ROOT / "docs" / f"explorer.{kind}" for kind in ("md", "png"))
+    monkeypatch.chdir(tmp_path)
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S))
+    exec(compile(code, "docs/explorer.md", "exec"), {"__name__": "explorer"})
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "page.html"}
+    assert len(picture.read_bytes()) < 100_000
+
+
+def test_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 190
+
+
 @pytest.mark.sweep  # mypy reads all of JAX, which takes it half a minute
 def test_a_users_file_type_checks(tmp_path):
     """The code that each page shows, as one file of a user's, with mypy's own defaults."""
     files = []
-    for page in ("README.md", "docs/checking.md", "docs/pictures.md"):
+    for page in ("README.md", "docs/checking.md", "docs/pictures.md", "docs/explorer.md"):
         blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
         files.append(tmp_path / f"{pathlib.Path(page).stem.lower()}.py")
         files[-1].write_text("\n\n".join(blocks))

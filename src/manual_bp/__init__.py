@@ -1,6 +1,6 @@
 """Matrix backpropagation by hand on JAX, every equation verified against autodiff."""
 
-from manual_bp import layers, plot
+from manual_bp import explorer, layers, plot
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
     backprop,
@@ -59,6 +59,7 @@ __all__ = [
     "History",
     "plot",
     "layers",
+    "explorer",
     "save",
     "load",
     "compare",

@@ -14,7 +14,7 @@ from manual_bp.cli import main as cli
 from manual_bp.cli import terminal
 from running import ENVIRONMENT, SCRIPTS, call, run
 
-COMMANDS = ("compare", "train", "predict", "check", "golden")
+COMMANDS = ("compare", "train", "predict", "check", "golden", "explore")
 
 
 def test_help_names_the_commands():
@@ -48,6 +48,7 @@ def test_a_whole_number_is_not_rounded(number):
     [
         ("compare", ("the data's, 32", "[default: 0.5]", "[default: 128]", "[default: tanh]")),
         ("train", ("the data's, 128", "0.2 for sgd", "[default: 32]", "[default: relu]")),
+        ("explore", ("the data's, 12", "[default: 0.5]", "[default: 8]", "[default: tanh]")),
         ("golden", ("[default: 4-5-3]", "[default: tanh]", "[default: float32]")),
     ],
 )

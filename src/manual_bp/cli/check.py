@@ -25,6 +25,7 @@ def check(
     decimals: Natural | None = None,
     dtype: Dtype | None = None,
     json: Path | None = None,
+    page: Path | None = None,
     quiet: bool = False,
 ) -> int:
     """Judge arrays that were computed elsewhere from golden vectors: which equation is wrong.
@@ -42,9 +43,11 @@ def check(
         decimals: digits after the point that your numbers were rounded to
         dtype: what you computed in (default: the vectors' own)
         json: write the diagnosis to this file
+        page: write a page to look at to this file, with the wrong cells marked
         quiet: print the first line alone
     """
     terminal.check_target("--json", json)
+    terminal.check_target("--page", page)
     case = read_golden(folder)
     if dtype is not None:
         case = case.in_dtype(dtype)
@@ -56,5 +59,7 @@ def check(
     diagnosis = diagnosis.in_flags()
     if json is not None:
         write_json(json, diagnosis.to_dict())
+    if page is not None:
+        diagnosis.page(page)
     print(diagnosis.headline if quiet else f"{mine}, of {case.net}\n{diagnosis}")
     return 0 if diagnosis.ok else 1

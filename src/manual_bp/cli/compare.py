@@ -97,14 +97,14 @@ def compare(
 
         params: Any = net.init(jax.random.key(run.seed), run.dtype, not network.no_bias)
         told: list[Step] = []
-        batches = itertools.islice(_batches(len(data.x), size, run.seed), steps)
+        taken = itertools.islice(batches(len(data.x), size, run.seed), steps)
         with terminal.progress("steps", steps, quiet) as advance:
-            for step, batch in enumerate(batches, start=1):
+            for step, batch in enumerate(taken, start=1):
                 x, y = jnp.asarray(data.x[batch]), jnp.asarray(data.y[batch])
                 case = Case(net, params, x, y, device.precision)
                 C, gradients = mbp.value_and_grad(net)(params, x, y)
                 if step > 1:
-                    _check_finite(step, run.learning_rate, "cost is", C)
+                    check_finite(step, run.learning_rate, "cost is", C)
                 agreements = [case.compare(mbp.backprop, name) for name in witnesses]
                 told.append(_told(step, float(C), agreements))
                 advance(str(told[-1]))
@@ -112,7 +112,7 @@ def compare(
                     break
                 params = mbp.update(params, gradients, run.learning_rate)
                 for array in jax.tree.leaves(params):
-                    _check_finite(step, run.learning_rate, "updated parameters are", array)
+                    check_finite(step, run.learning_rate, "updated parameters are", array)
 
         last = next((a for a in agreements if not a.ok), agreements[0])
         say(f"\nStep {len(told)}\n{last.text(colour=terminal.colour())}")
@@ -145,7 +145,7 @@ def compare(
     return 0 if ok else 1
 
 
-def _batches(m: int, size: int, seed: int) -> Iterator[np.ndarray]:
+def batches(m: int, size: int, seed: int) -> Iterator[np.ndarray]:
     """Indices of one batch after the other; each example comes once before any comes again."""
     random = np.random.default_rng(seed)
     while True:
@@ -154,7 +154,8 @@ def _batches(m: int, size: int, seed: int) -> Iterator[np.ndarray]:
             yield order[start : start + size]
 
 
-def _check_finite(step: int, eta: float, what: str, array: Any) -> None:
+def check_finite(step: int, eta: float, what: str, array: Any) -> None:
+    """Raise an error that names --learning-rate where a cost or a parameter is NaN or Inf."""
     if not bool(jnp.isfinite(array).all()):
         found = f"{float(array)}" if jnp.ndim(array) == 0 else "NaN or Inf"
         raise ValueError(

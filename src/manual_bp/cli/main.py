@@ -19,6 +19,7 @@ from cyclopts.exceptions import CycloptsError
 
 from manual_bp.cli.check import check
 from manual_bp.cli.compare import compare
+from manual_bp.cli.explore import explore
 from manual_bp.cli.golden import golden
 from manual_bp.cli.predict import predict
 from manual_bp.cli.train import train, with_its_settings
@@ -43,7 +44,7 @@ def new_app(name: str, **fields: Any) -> App:
 app = new_app(
     "manual-bp", help="Backpropagation by hand, and a verdict on every equation of yours."
 )
-for command in (compare, train, predict, check, golden):
+for command in (compare, train, predict, check, golden, explore):
     app.command(command)
 
 

@@ -2,9 +2,10 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
+from os import PathLike
 from typing import Any
 
 import jax
@@ -38,12 +39,15 @@ class Diagnosis:
         agreement: the verdict on every equation, in the subject's own layout and scale.
         convention: the one that the subject's arrays were read in: as declared, or as found.
         warnings: what this batch could not have shown.
+        reading: the numbers that were judged, which `page` shows; None of a function that is no
+            network.
     """
 
     findings: tuple[Finding, ...]
     agreement: Agreement
     convention: Convention = Convention()  # noqa: RUF009 (frozen)
     warnings: tuple[str, ...] = ()
+    reading: Reading | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -90,6 +94,17 @@ class Diagnosis:
             for finding in self.findings
         )
         return replace(self, findings=tuple(findings))
+
+    def page(self, path: str | PathLike[str]) -> None:
+        """Write a page to look at: every matrix and sum, with the wrong cells marked.
+
+        Raises:
+            ValueError: the diagnosis is of a function that is no network.
+            OSError: the file cannot be written.
+        """
+        from manual_bp.explorer.page import write_diagnosis  # which stands below this room
+
+        write_diagnosis(path, self)
 
     def __str__(self) -> str:
         paragraphs = [self.headline, *map(str, self.findings)]
@@ -178,7 +193,7 @@ def check(
     if agreement.disagreements:
         findings += searched.findings
     warnings = (*blind_spots(call, right), *ambiguities(net, call.x, agreement))
-    return Diagnosis(tuple(findings), agreement, best.convention, warnings)
+    return Diagnosis(tuple(findings), agreement, best.convention, warnings, best)
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,24 +57,20 @@ def boundary(net: Network, params: Params, x: Any, y: Any, ax: "Axes | None" = N
             f"y: expected classes, {expected}, got other numbers from {y.min():g} to {y.max():g}; "
             f"only classes have regions"
         )
-    names, classes, middle = found
-    across, up = (_around(column) for column in x.T)
-    outputs = np.stack(
-        [predict(net, call.params, np.column_stack([across, np.full(_CELLS, h)])) for h in up]
-    ).astype(np.float64)
-    decided = outputs[..., 0] > middle if len(names) > outputs.shape[-1] else outputs.argmax(-1)
+    names, classes, _ = found
+    across, up, classes_there = decided(net, call.params, x, y, _CELLS)
     ax = axes(ax)
     from matplotlib.colors import ListedColormap
 
     colours = class_colours(len(names))
     half = [(side[1] - side[0]) / 2 for side in (across, up)]
     ax.imshow(
-        decided, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(names) - 0.5, alpha=0.35,
+        classes_there, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(names) - 0.5, alpha=0.35,
         extent=(across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1]),
         origin="lower", aspect="auto", interpolation="nearest",
     )  # fmt: skip
-    for k in np.unique(decided)[1:]:
-        ax.contour(across, up, decided == k, levels=[0.5], colors=[ink(ax)], linewidths=0.8)
+    for k in np.unique(classes_there)[1:]:
+        ax.contour(across, up, classes_there == k, levels=[0.5], colors=[ink(ax)], linewidths=0.8)
     for k in np.unique(classes):
         of_class = x[classes == k]
         ax.scatter(
@@ -85,6 +81,21 @@ def boundary(net: Network, params: Params, x: Any, y: Any, ax: "Axes | None" = N
     ax.grid(False)
     legend_above(ax, ax.get_legend_handles_labels()[0], columns=5)
     return ax
+
+
+def decided(
+    net: Network, params: Params, x: np.ndarray, y: np.ndarray, cells: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The middles of the cells across and up around the examples, and the class decided in each."""
+    found = classes_of(net, y)
+    assert found is not None  # only classes have regions
+    names, _, middle = found
+    across, up = (_around(column, cells) for column in x.T)
+    outputs = np.stack(
+        [predict(net, params, np.column_stack([across, np.full(cells, h)])) for h in up]
+    ).astype(np.float64)
+    one = len(names) > outputs.shape[-1]
+    return across, up, outputs[..., 0] > middle if one else outputs.argmax(-1)
 
 
 def classes_of(net: Network, y: np.ndarray) -> tuple[list[str], np.ndarray, float] | None:
@@ -102,8 +113,8 @@ def classes_of(net: Network, y: np.ndarray) -> tuple[list[str], np.ndarray, floa
     return None
 
 
-def _around(column: np.ndarray) -> np.ndarray:
+def _around(column: np.ndarray, cells: int) -> np.ndarray:
     """The cells' middles along one side: the examples' range and a tenth of it on either side."""
     low, high = column.min(), column.max()
     margin = 0.1 * (high - low) or max(1.0, 0.1 * abs(low))
-    return np.linspace(low - margin, high + margin, _CELLS)
+    return np.linspace(low - margin, high + margin, cells)

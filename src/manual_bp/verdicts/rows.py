@@ -107,7 +107,7 @@ def row_of(
     if got is None:
         return Row(**place._asdict(), shape=shape, verdict=UNTESTED, note=NOT_GIVEN)
 
-    off, truth, bound, notes = _nearest_right_value(judged)
+    off, truth, bound, notes = nearest_right_value(judged)
     ratio = _over(off, bound)
     worst = int(np.argmax(ratio))  # the first NaN, where there is one
     valid = off.size if got.valid is None else int(np.count_nonzero(got.valid))
@@ -158,7 +158,7 @@ def misfit_row(place: Place, misfit: Misfit) -> Row:
     )
 
 
-def _nearest_right_value(judged: Judged) -> tuple[Numbers, Numbers, Numbers, list[str]]:
+def nearest_right_value(judged: Judged) -> tuple[Numbers, Numbers, Numbers, list[str]]:
     """The difference from the nearest of the values that would be right; that, its bound, notes."""
     assert judged.got is not None  # row_of has seen to it
     truth, bound, got, notes = judged.truth, judged.bound, judged.got, list[str]()
