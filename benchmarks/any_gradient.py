@@ -13,6 +13,7 @@ formats, of which none may be rejected. A value that is undecided is not.
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import chex
@@ -21,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.test_util import check_grads
 
-import manual_bp as mbp
 from gradients.cases import LAYERS, SIZES, Case, Gradients, case
 from gradients.mistakes import MISTAKES, Mistake
 from gradients.ways import WAYS, Way
 from manual_bp.cli.main import new_app, run_app
+from manual_bp.diagnosis.check_vjp import diagnosed
 from manual_bp.subjects.gradients import Reference, obtained_from, read_reference
 from manual_bp.surroundings import judging
 from manual_bp.verdicts.gradients import Standard, arithmetic_for, judge_gradients
@@ -81,15 +82,24 @@ def told(mistake: Mistake) -> set[str]:
     return next((names for words, names in TOLD if re.search(words, mistake.name)), set())
 
 
+@cache
+def shown_in(layer: str, dtype: str) -> tuple[Case, Standard]:
+    """The case in which a layer's mistakes are planted, and what is right there."""
+    drawn = case(layer, SHOWS.get(layer, 1), 0, dtype)
+    reference = referred(drawn)
+    arithmetic = arithmetic_for(reference, None)
+    with judging():
+        return drawn, Standard.of(reference, arithmetic, jax.random.key(0))
+
+
 # ── Mistakes ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def planted(mistake: Mistake, dtype: str) -> Iterator[Figure]:
     """Whether a mistake is found, and what it is called."""
-    drawn = case(mistake.layer, SHOWS.get(mistake.layer, 1), 0, dtype)
-    subject = pullback(mistake, drawn)
-    args = tuple(drawn.args.values())
-    diagnosis = mbp.check_vjp(drawn.plain, subject, *args, cotangent=drawn.cotangent)
+    drawn, standard = shown_in(mistake.layer, dtype)
+    with judging():
+        diagnosis = diagnosed(standard, pullback(mistake, drawn))
     row = Figure("mistakes", mistake.layer, sigma=dtype, peer=OURS)
     found = bool(diagnosis.findings)
     where = f"{mistake.layer}, {mistake.name}, in {dtype}"
@@ -152,7 +162,7 @@ def mistakes(quick: bool) -> Iterator[Figure]:
         yield from planted(mistake, "float32")
         if mistake.layer in ("layernorm", "softmax_cross_entropy", "attention", "swiglu"):
             yield from planted(mistake, "bfloat16")
-        drawn = case(mistake.layer, SHOWS.get(mistake.layer, 1), 0, "float32")
+        drawn, _ = shown_in(mistake.layer, "float32")
         with jax.enable_x64(False):
             for peer, accepts in by_others(drawn, pullback(mistake, drawn)).items():
                 row = Figure("mistakes", mistake.layer, sigma="float32", peer=peer)

@@ -93,7 +93,12 @@ def check_vjp(
     )
     if not isinstance(arithmetic, Arithmetic):
         arithmetic = arithmetic_for(read, arithmetic)
-    standard = Standard.of(read, arithmetic, of_roundings)
+    return diagnosed(Standard.of(read, arithmetic, of_roundings), subject)
+
+
+def diagnosed(standard: Standard, subject: Any) -> Diagnosis:
+    """What is right and wrong about one subject; the standard serves for others as well."""
+    read = standard.reference
     obtained = obtained_from(read, subject)
     judged = judge_gradients(standard, obtained)
     findings = list(_findings(standard, obtained, judged))
@@ -106,7 +111,7 @@ def check_vjp(
             found, more = _at_sensitive_inputs(standard, subject)
             findings = found or findings
             notes += more
-    names = read.name, subject_name(subject), "jax.vjp in float64", arithmetic.name
+    names = read.name, subject_name(subject), "jax.vjp in float64", standard.arithmetic.name
     return Diagnosis(
         tuple(findings), Agreement(tuple(row for _, row in judged), *names, tuple(notes))
     )

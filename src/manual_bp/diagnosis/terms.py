@@ -20,6 +20,7 @@ from manual_bp.diagnosis.operations import NAMES, Edit, Edited, Keeping, Way, de
 from manual_bp.record import GRADIENT, Place
 from manual_bp.rounding.certificate import Exactly, run
 from manual_bp.rounding.operations import equations
+from manual_bp.subjects.gradients import Reference
 from manual_bp.text import listed
 from manual_bp.verdicts.gradients import Standard
 from manual_bp.verdicts.judge import Judged
@@ -220,52 +221,21 @@ class TermSearch:
     # ── Edits of one operation ───────────────────────────────────────────────────────────────
 
     @cached_property
-    def _backward(self) -> "_Program":
-        cotangents = len(jax.tree.leaves(self.reference.cotangent))
-        return _Program(self.reference.program, edits_of(self.reference.program, cotangents))
-
-    @cached_property
-    def _forward(self) -> "_Program":
-        program = self.reference.forward_program
-        return _Program(program, edits_of(program))
+    def _edited(self) -> "EditedPrograms":
+        """Compiled once for all subjects of one reference."""
+        compiled = self.standard.compiled
+        if "edited" not in compiled:
+            compiled["edited"] = EditedPrograms(self.reference)
+        found: EditedPrograms = compiled["edited"]
+        return found
 
     def _gradients(self, backward: bool, chosen: int, scale: float = 1.0) -> Gradients:
         """The gradients of a program with one edit, at the sampled values."""
-        edited = self._run_backward if backward else self._run_forward
+        edited = self._edited.run_backward if backward else self._edited.run_forward
         with jax.enable_x64(True):
             out = edited(chosen, scale, self.reference.inputs)
         flat = dict(zip(self.reference.places, map(np.asarray, out), strict=True))
         return {place: self._at(flat, place) for place in self.judged}
-
-    @cached_property
-    def _run_backward(self) -> Any:
-        program, ways = self._backward.program, self._backward.ways
-
-        @jax.jit
-        def edited(chosen: Any, scale: Any, inputs: Any) -> Any:
-            return run(program, inputs, Edited(ways, chosen, scale))
-
-        return edited
-
-    @cached_property
-    def _run_forward(self) -> Any:
-        program, ways = self._forward.program, self._forward.ways
-        count = len(jax.tree.leaves(self.reference.cotangent))
-        wanted = self.reference.wanted
-
-        @jax.jit
-        def edited(chosen: Any, scale: Any, inputs: Any) -> Any:
-            cotangents, leaves = list(inputs[:count]), list(inputs[count:])
-
-            def function(*floats: Any) -> Any:
-                for i, leaf in zip(wanted, floats, strict=True):
-                    leaves[i] = leaf
-                return run(program, leaves, Edited(ways, chosen, scale))
-
-            values, pull = jax.vjp(function, *(leaves[i] for i in wanted))
-            return [*values, *pull(cotangents)]
-
-        return edited
 
     @property
     def _affordable(self) -> int:
@@ -279,14 +249,14 @@ class TermSearch:
         """By the number of a scaled edit of the backward pass: the gradients where it is 0."""
         return {
             number: self._gradients(True, number, 0.0)
-            for number, (_, edit) in enumerate(self._backward.edits)
+            for number, (_, edit) in enumerate(self._edited.backward.edits)
             if edit.way.scaled and number < self._affordable
         }
 
     @cached_property
     def _singles(self) -> list[Explanation]:
         found = [self._scaled(number) for number in self._without]
-        for backward, program in ((True, self._backward), (False, self._forward)):
+        for backward, program in ((True, self._edited.backward), (False, self._edited.forward)):
             if not backward and self._reverse_fails:
                 continue
             for number, (_, edit) in enumerate(program.edits[: self._affordable]):
@@ -301,7 +271,7 @@ class TermSearch:
 
     @property
     def _reverse_fails(self) -> bool:
-        names = {eqn.primitive.name for eqn, _ in self._forward.edits}
+        names = {eqn.primitive.name for eqn, _ in self._edited.forward.edits}
         return "while" in names
 
     def _slopes(self, number: int) -> Gradients:
@@ -323,7 +293,7 @@ class TermSearch:
                 place: self._truth[place] + (scale - 1) * slope for place, slope in slopes.items()
             }
             name = _name_of_scale(scale)
-            edit = self._backward.edits[number][1]
+            edit = self._edited.backward.edits[number][1]
             told = edit.words(name, words)
             found = self._explained((name,), (told,), (edit.operation,), values)
             if found and not known and sum(slopes[p].size for p in found.places) < 8:
@@ -391,14 +361,9 @@ class TermSearch:
     def _for_cotangent(self, cotangent: Sequence[Any]) -> Gradients:
         with jax.enable_x64(True):
             inputs = [*cotangent, *self.reference.inputs[len(cotangent) :]]
-            out = self._run_plain(inputs)
+            out = self._edited.run_plain(inputs)
         flat = dict(zip(self.reference.places, map(np.asarray, out), strict=True))
         return {place: self._at(flat, place) for place in self.judged}
-
-    @cached_property
-    def _run_plain(self) -> Any:
-        program = self.reference.program
-        return jax.jit(lambda inputs: run(program, inputs, Exactly()))
 
     def _ratio(self, places: Sequence[Place], truth: Gradients) -> float | None:
         above = below = 0.0
@@ -435,7 +400,7 @@ class TermSearch:
             values = self._truth[place] + (matrix @ by) / weight
             if self._explains(place, values) is None:
                 continue
-            edits = [self._backward.edits[number][1] for number in (one, other)]
+            edits = [self._edited.backward.edits[number][1] for number in (one, other)]
             names = tuple(_name_of_scale(float(scale)) for scale in scales if scale is not None)
             words = tuple(
                 edit.words(name, self._scale_in_words(float(scale or 0))[0])
@@ -597,3 +562,49 @@ class _Program:
         for number, (eqn, edit) in enumerate(self.edits):
             found.setdefault(id(eqn), []).append((number, edit.way))
         return found
+
+
+class EditedPrograms:
+    """A reference's programs with each of their edits, compiled when they are first run."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.wanted = reference.wanted
+        self.cotangents = len(jax.tree.leaves(reference.cotangent))
+        self.backward = _Program(reference.program, edits_of(reference.program, self.cotangents))
+        self.forward = _Program(reference.forward_program, edits_of(reference.forward_program))
+
+    @cached_property
+    def run_plain(self) -> Any:
+        """The value and the gradients."""
+        program = self.backward.program
+        return jax.jit(lambda inputs: run(program, inputs, Exactly()))
+
+    @cached_property
+    def run_backward(self) -> Any:
+        """The same with an edit of the backward program."""
+        program, ways = self.backward.program, self.backward.ways
+
+        @jax.jit
+        def edited(chosen: Any, scale: Any, inputs: Any) -> Any:
+            return run(program, inputs, Edited(ways, chosen, scale))
+
+        return edited
+
+    @cached_property
+    def run_forward(self) -> Any:
+        """The same with an edit of the function, which is differentiated then."""
+        program, ways = self.forward.program, self.forward.ways
+
+        @jax.jit
+        def edited(chosen: Any, scale: Any, inputs: Any) -> Any:
+            leaves = list(inputs[self.cotangents :])
+
+            def function(*floats: Any) -> Any:
+                for i, leaf in zip(self.wanted, floats, strict=True):
+                    leaves[i] = leaf
+                return run(program, leaves, Edited(ways, chosen, scale))
+
+            values, pull = jax.vjp(function, *(leaves[i] for i in self.wanted))
+            return [*values, *pull(list(inputs[: self.cotangents]))]
+
+        return edited

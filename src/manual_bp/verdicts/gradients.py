@@ -36,8 +36,11 @@ WITHOUT_CERTIFICATE = 4  # where there is none, so many times the usual bound is
 class Standard:
     """The truth of a reference's value and gradients, and how far an arithmetic may be from it."""
 
-    def __init__(self, reference: Reference, errors: RoundingErrors, key: Any) -> None:
+    def __init__(
+        self, reference: Reference, errors: RoundingErrors, key: Any, compiled: dict[str, Any]
+    ) -> None:
         self.reference, self.errors, self.key = reference, errors, key
+        self.compiled = compiled  # what others compile of the same program
         with jax.enable_x64(True):
             right, usual = errors.usual(reference.inputs, key)
         places = reference.places
@@ -49,11 +52,11 @@ class Standard:
         """That of a reference, traced anew."""
         with jax.enable_x64(True):
             refuse_unknown(reference.program)
-            return Standard(reference, RoundingErrors(reference.program, arithmetic), key)
+            return Standard(reference, RoundingErrors(reference.program, arithmetic), key, {})
 
     def at(self, reference: Reference) -> "Standard":
         """The same at other arguments of the same shapes, with nothing to compile."""
-        return Standard(reference, self.errors, self.key)
+        return Standard(reference, self.errors, self.key, self.compiled)
 
     @property
     def arithmetic(self) -> Arithmetic:
