@@ -7,40 +7,43 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from gradients import plain
 from gradients.cases import LAYERS, SIZES, Case, Gradients, case
 from gradients.edited import Edit, edited
 
 DTYPES = ("float32", "float64", "bfloat16")
 
 
-def in_turn(terms: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def _first(terms: Array, axis: Any) -> Array:
+    """What is summed over some axes, with one axis for them all, the first."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    moved = jnp.moveaxis(terms, axes, range(len(axes)))
+    return moved.reshape(-1, *moved.shape[len(axes) :])
+
+
+def in_turn(terms: Array, axis: Any) -> Array:
     """Σ over some axes, one term after the other, each addition rounded."""
-    axes = (axis,) if isinstance(axis, int) else axis
-    moved = jnp.moveaxis(terms, axes, range(len(axes)))
-    moved = moved.reshape(-1, *moved.shape[len(axes) :])
-    total, _ = lax.scan(lambda total, term: (total + term, None), jnp.zeros_like(moved[0]), moved)
-    return jnp.expand_dims(total, axes) if keepdims else total
+    terms = _first(terms, axis)
+    total, _ = lax.scan(lambda total, term: (total + term, None), jnp.zeros_like(terms[0]), terms)
+    return total
 
 
-def in_pairs(terms: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def in_pairs(terms: Array, axis: Any) -> Array:
     """Σ over some axes, halves added to halves."""
-    axes = (axis,) if isinstance(axis, int) else axis
-    moved = jnp.moveaxis(terms, axes, range(len(axes)))
-    moved = moved.reshape(-1, *moved.shape[len(axes) :])
-    while len(moved) > 1:
-        half = len(moved) // 2
-        moved = jnp.concatenate([moved[:half] + moved[half : 2 * half], moved[2 * half :]])
-    return jnp.expand_dims(moved[0], axes) if keepdims else moved[0]
+    terms = _first(terms, axis)
+    while len(terms) > 1:
+        half = len(terms) // 2
+        terms = jnp.concatenate([terms[:half] + terms[half : 2 * half], terms[2 * half :]])
+    return terms[0]
 
 
-def compensated(terms: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """Σ over some axes by Kahan's summation, which a fused multiply-add comes near to."""
-    axes = (axis,) if isinstance(axis, int) else axis
-    moved = jnp.moveaxis(terms, axes, range(len(axes)))
-    moved = moved.reshape(-1, *moved.shape[len(axes) :])
+def compensated(terms: Array, axis: Any) -> Array:
+    """Σ over some axes by Kahan's summation, which carries what each addition lost."""
+    terms = _first(terms, axis)
 
     def step(carried: Any, term: Array) -> Any:
         total, lost = carried
@@ -48,12 +51,16 @@ def compensated(terms: Array, axis: Any = None, keepdims: bool = False) -> Array
         new = lax.optimization_barrier(total + corrected)
         return (new, lax.optimization_barrier(new - total) - corrected), None
 
-    zero = jnp.zeros_like(moved[0])
-    (total, _), _ = lax.scan(step, (zero, zero), moved)
-    return jnp.expand_dims(total, axes) if keepdims else total
+    zero = jnp.zeros_like(terms[0])
+    (total, _), _ = lax.scan(step, (zero, zero), terms)
+    return total
 
 
-SUMS = {"in_turn": in_turn, "in_pairs": in_pairs, "compensated": compensated}
+SUMS: dict[str, Callable[..., Array]] = {
+    "in_turn": in_turn,
+    "in_pairs": in_pairs,
+    "compensated": compensated,
+}
 
 
 class Way(NamedTuple):
@@ -63,7 +70,8 @@ class Way(NamedTuple):
         name: what is done otherwise.
         layer: where.
         edits: of the page.
-        another: a function of the layer's arguments for JAX to differentiate, in place of edits.
+        another: a function of the layer's arguments for JAX to differentiate, in place of edits; it
+            computes bfloat16 in float32.
         fits: the formats in which it is good enough.
     """
 
@@ -75,8 +83,15 @@ class Way(NamedTuple):
 
     def gradients(self, case: Case) -> Gradients:
         """The gradients of a case, by order of its arguments."""
-        function = self.another or edited(self.layer, self.edits, **SUMS)
-        return case.gradients(case.of(function))
+        if self.another is None:
+            return case.gradients(case.of(edited(self.layer, self.edits, **SUMS)))
+        function = case.of(self.another)
+
+        def wider(*args: Array) -> Any:
+            outputs = function(*(array.astype(jnp.result_type(array, "float32")) for array in args))
+            return jax.tree.map(lambda y, g: y.astype(g.dtype), outputs, case.cotangent)
+
+        return case.gradients(wider)
 
 
 def _otherwise(layer: str, name: str, *edits: str) -> Way:
@@ -86,9 +101,8 @@ def _otherwise(layer: str, name: str, *edits: str) -> Way:
 def _summed(layer: str, *sums: str) -> Iterator[Way]:
     """Each order of summation, in place of these sums; `x.sum(` is made `order(x, `."""
     for order in SUMS:
-        yield _otherwise(layer, f"sums {order.replace('_', ' ')}", *(
-            part for term in sums for part in (f"{term}.sum(", f"{order}({term}, "))
-        )  # fmt: skip
+        edits = (part for term in sums for part in (f"{term}.sum(", f"{order}({term}, "))
+        yield _otherwise(layer, f"sums {order.replace('_', ' ')}", *edits)
 
 
 def _patches(
@@ -104,36 +118,14 @@ def _patches(
     return y if b is None else y + b
 
 
-def _in_the_wider(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a plain form's arrays that computes bfloat16 in float32, forward and back."""
-
-    def wider(*args: Array, **options: Any) -> Any:
-        wide = (array.astype(jnp.result_type(array, jnp.float32)) for array in args)
-        outputs = function(*wide, **options)
-        return outputs if args[0].dtype != jnp.bfloat16 else rounded(outputs, function, options)
-
-    def rounded(outputs: Any, function: Any, options: Any) -> Any:
-        name = function.__name__
-        keeps = {"softmax_cross_entropy": (0,), "batchnorm": (1, 2)}.get(name, ())
-        one = not isinstance(outputs, tuple)
-        each = (outputs,) if one else outputs
-        cast = tuple(y if i in keeps else y.astype(jnp.bfloat16) for i, y in enumerate(each))
-        return cast[0] if one else cast
-
-    return wider
-
-
 LOG2E = "1.4426950408889634"
 
 
-# fmt: off
 def _all() -> Iterator[Way]:
-    from gradients import plain
-
     for layer in LAYERS:
         yield Way("the library's", layer)
-        yield Way("autodiff", layer, another=_in_the_wider(getattr(plain, layer)))
-    yield Way("one product of patches", "conv2d", another=_in_the_wider(_patches))
+        yield Way("autodiff", layer, another=getattr(plain, layer))
+    yield Way("one product of patches", "conv2d", another=_patches)
 
     # ── layernorm, rmsnorm, batchnorm
     one_pass = "((x_ - mu) ** 2).mean(axis={0})", "(x_**2).mean(axis={0}) - mu**2"
@@ -145,66 +137,232 @@ def _all() -> Iterator[Way]:
     ):
         yield _otherwise(layer, "root and division", *(side.format(variance) for side in root))
     yield _otherwise("batchnorm", "one-pass variance", *(s.format("examples") for s in one_pass))
-    yield _otherwise("layernorm", "one-pass variance", "((x_ - mu) ** 2).mean(axis=-1, keepdims=True)", "((x_**2).mean(axis=-1, keepdims=True) - mu**2)")
+    yield _otherwise(
+        "layernorm",
+        "one-pass variance",
+        "((x_ - mu) ** 2).mean(axis=-1, keepdims=True)",
+        "((x_**2).mean(axis=-1, keepdims=True) - mu**2)",
+    )
     yield from _summed("layernorm", "(dy * x_hat)", "dy")
     yield from _summed("rmsnorm", "(dy * x_hat)")
     yield from _summed("batchnorm", "(dy * x_hat)", "dy")
-    yield _otherwise("layernorm", "multiplied out", "dx = r * (dx_hat - mean_dx_hat - x_hat * mean_along)", "dx = r * dx_hat - r * mean_dx_hat - (x_ - mu) * (r * r * mean_along)")
-    yield _otherwise("layernorm", "gamma before the sums", "mean_along = (dx_hat * x_hat).mean(axis=-1, keepdims=True)", "mean_along = ((dy * x_hat) @ gamma_)[..., None] / x.shape[-1]")
-    yield _otherwise("rmsnorm", "multiplied out", "dx = r * (dx_hat - x_hat * mean_along)", "dx = r * dx_hat - x_ * r**3 * (dx_hat * x_).mean(axis=-1, keepdims=True)")
-    yield _otherwise("rmsnorm", "means in turn", "(dx_hat * x_hat).mean(axis=-1, keepdims=True)", "in_turn(dx_hat * x_hat, -1, True) / x.shape[-1]")
-    yield _otherwise("layernorm", "means in turn", "dx_hat.mean(axis=-1, keepdims=True)", "in_turn(dx_hat, -1, True) / x.shape[-1]")
-    yield _otherwise("batchnorm", "as the paper has it", "dx = gamma_ * r * (dy - dbeta / m - x_hat * (dgamma / m))", "dx_hat = dy * gamma_\n    by_v = (dx_hat * (x_ - mu)).sum(axis=examples) * -0.5 * r**3\n    by_mu = (-dx_hat * r).sum(axis=examples) - by_v * 2 * (x_ - mu).mean(axis=examples)\n    dx = dx_hat * r + by_v * 2 * (x_ - mu) / m + by_mu / m")
-    yield _otherwise("batchnorm", "one factor before the bracket", "gamma_ * r * (dy - dbeta / m - x_hat * (dgamma / m))", "gamma_ * r / m * (m * dy - dbeta - x_hat * dgamma)")
+    yield _otherwise(
+        "layernorm",
+        "multiplied out",
+        "dx = r * (dx_hat - mean_dx_hat - x_hat * mean_along)",
+        "dx = r * dx_hat - r * mean_dx_hat - (x_ - mu) * (r * r * mean_along)",
+    )
+    yield _otherwise(
+        "layernorm",
+        "gamma before the sums",
+        "mean_along = (dx_hat * x_hat).mean(axis=-1, keepdims=True)",
+        "mean_along = ((dy * x_hat) @ gamma_)[..., None] / x.shape[-1]",
+    )
+    yield _otherwise(
+        "rmsnorm",
+        "multiplied out",
+        "dx = r * (dx_hat - x_hat * mean_along)",
+        "dx = r * dx_hat - x_ * r**3 * (dx_hat * x_).mean(axis=-1, keepdims=True)",
+    )
+    yield _otherwise(
+        "rmsnorm",
+        "means in turn",
+        "(dx_hat * x_hat).mean(axis=-1, keepdims=True)",
+        "in_turn(dx_hat * x_hat, -1)[..., None] / x.shape[-1]",
+    )
+    yield _otherwise(
+        "layernorm",
+        "means in turn",
+        "dx_hat.mean(axis=-1, keepdims=True)",
+        "in_turn(dx_hat, -1)[..., None] / x.shape[-1]",
+    )
+    yield _otherwise(
+        "batchnorm",
+        "as the paper has it",
+        "dx = gamma_ * r * (dy - dbeta / m - x_hat * (dgamma / m))",
+        "dx_hat = dy * gamma_\n    by_v = (dx_hat * (x_ - mu)).sum(axis=examples) * -0.5 * r**3\n    by_mu = (-dx_hat * r).sum(axis=examples) - by_v * 2 * (x_ - mu).mean(axis=examples)\n    dx = dx_hat * r + by_v * 2 * (x_ - mu) / m + by_mu / m",
+    )
+    yield _otherwise(
+        "batchnorm",
+        "one factor before the bracket",
+        "gamma_ * r * (dy - dbeta / m - x_hat * (dgamma / m))",
+        "gamma_ * r / m * (m * dy - dbeta - x_hat * dgamma)",
+    )
 
     # ── softmax_cross_entropy, dropout, embedding, swiglu
     ce = "softmax_cross_entropy"
-    yield _otherwise(ce, "exp2 for exp", "p = jnp.exp(z - log_sum)", f"p = jnp.exp2((z - log_sum) * {LOG2E})")
-    yield _otherwise(ce, "one-hot rows", "is_label = labels[..., None] == jnp.arange(z.shape[-1])", "is_label = jax.nn.one_hot(labels, z.shape[-1], dtype=z.dtype)")
-    yield _otherwise(ce, "softmax anew", "p = jnp.exp(z - log_sum)", "e = jnp.exp(z - z.max(axis=-1, keepdims=True))\n    p = e / e.sum(axis=-1, keepdims=True)")
-    yield _otherwise(ce, "one taken off at the label", "dz = dC[..., None] * (p - is_label)", "dz = jnp.where(is_label, dC[..., None] * (p - 1), dC[..., None] * p)")
-    yield _otherwise(ce, "online sum", "log_sum = jnp.log(jnp.exp(z - largest).sum(axis=-1, keepdims=True)) + largest", "log_sum = lax_logaddexp(z)", "from typing import Any\n", "from typing import Any\n\n\ndef lax_logaddexp(z):\n    return jax.lax.associative_scan(jnp.logaddexp, z, axis=-1)[..., -1:]\n")
-    yield _otherwise("dropout", "factor beforehand", "jnp.where(mask, dy_ / (1 - rate), 0)", "dy_ * (mask * (1 / (1 - rate)))")
-    yield _otherwise("dropout", "masked after", "jnp.where(mask, dy_ / (1 - rate), 0)", "dy_ * mask * (1 / (1 - rate))")
-    table = "dE = dE.at[ids].add(dy, mode=\"drop\")"
+    yield _otherwise(
+        ce, "exp2 for exp", "p = jnp.exp(z - log_sum)", f"p = jnp.exp2((z - log_sum) * {LOG2E})"
+    )
+    yield _otherwise(
+        ce,
+        "one-hot rows",
+        "is_label = labels[..., None] == jnp.arange(z.shape[-1])",
+        "is_label = jax.nn.one_hot(labels, z.shape[-1], dtype=z.dtype)",
+    )
+    yield _otherwise(
+        ce,
+        "softmax anew",
+        "p = jnp.exp(z - log_sum)",
+        "e = jnp.exp(z - z.max(axis=-1, keepdims=True))\n    p = e / e.sum(axis=-1, keepdims=True)",
+    )
+    yield _otherwise(
+        ce,
+        "one taken off at the label",
+        "dz = dC[..., None] * (p - is_label)",
+        "dz = jnp.where(is_label, dC[..., None] * (p - 1), dC[..., None] * p)",
+    )
+    yield _otherwise(
+        ce,
+        "online sum",
+        "log_sum = jnp.log(jnp.exp(z - largest).sum(axis=-1, keepdims=True)) + largest",
+        "log_sum = jax.lax.associative_scan(jnp.logaddexp, z, axis=-1)[..., -1:]",
+    )
+    yield _otherwise(
+        "dropout",
+        "factor beforehand",
+        "jnp.where(mask, dy_ / (1 - rate), 0)",
+        "dy_ * (mask * (1 / (1 - rate)))",
+    )
+    yield _otherwise(
+        "dropout",
+        "masked after",
+        "jnp.where(mask, dy_ / (1 - rate), 0)",
+        "dy_ * mask * (1 / (1 - rate))",
+    )
+    table = 'dE = dE.at[ids].add(dy, mode="drop", wrap_negative_indices=False)'
     rows, errors = "ids.ravel()", "dy.reshape(-1, dy.shape[-1])"
-    yield _otherwise("embedding", "one-hot product", table, f"dE = jax.nn.one_hot({rows}, len(shape), dtype=dy.dtype).T @ {errors}")
-    yield _otherwise("embedding", "segments", table, f"dE = jax.ops.segment_sum({errors}, {rows}, len(shape))")
-    yield _otherwise("embedding", "backwards", table, f"dE = dE.at[{rows}[::-1]].add({errors}[::-1])")
+    yield _otherwise(
+        "embedding",
+        "one-hot product",
+        table,
+        f"dE = jax.nn.one_hot({rows}, len(shape), dtype=dy.dtype).T @ {errors}",
+    )
+    yield _otherwise(
+        "embedding", "segments", table, f"dE = jax.ops.segment_sum({errors}, {rows}, len(shape))"
+    )
+    yield _otherwise(
+        "embedding", "backwards", table, f"dE = dE.at[{rows}[::-1]].add({errors}[::-1])"
+    )
     for order in SUMS:
-        yield _otherwise("embedding", f"sums {order.replace('_', ' ')}", table, f"dE = {order}(jax.nn.one_hot({rows}, len(shape), dtype=dy.dtype)[:, :, None] * {errors}[:, None], 0)")
+        yield _otherwise(
+            "embedding",
+            f"sums {order.replace('_', ' ')}",
+            table,
+            f"dE = {order}(jax.nn.one_hot({rows}, len(shape), dtype=dy.dtype)[:, :, None] * {errors}[:, None], 0)",
+        )
     slope = "da = dy * b * s * (1 + a * (1 - s))"
     yield _otherwise("swiglu", "slope as a sum", slope, "da = dy * b * (s + a * s * (1 - s))")
-    yield _otherwise("swiglu", "slope of the output", slope, "h = a * s\n    da = dy * b * (h + s * (1 - h))")
-    yield _otherwise("swiglu", "sigmoid by tanh", "s = jax.nn.sigmoid(a)", "s = (1 + jnp.tanh(a / 2)) / 2")
-    yield _otherwise("swiglu", "one product for dx", "dx = da @ W_ + db @ V_", "dx = jnp.concatenate([da, db], axis=-1) @ jnp.concatenate([W_, V_])")
-    yield _otherwise("swiglu", "rows in turn", 'dW = jnp.einsum("...k,...n->kn", da, x_)', "dW = in_turn(da[..., :, None] * x_[..., None, :], tuple(range(x.ndim - 1)))")
+    yield _otherwise(
+        "swiglu", "slope of the output", slope, "h = a * s\n    da = dy * b * (h + s * (1 - h))"
+    )
+    yield _otherwise(
+        "swiglu", "sigmoid by tanh", "s = jax.nn.sigmoid(a)", "s = (1 + jnp.tanh(a / 2)) / 2"
+    )
+    yield _otherwise(
+        "swiglu",
+        "one product for dx",
+        "dx = da @ W_ + db @ V_",
+        "dx = jnp.concatenate([da, db], axis=-1) @ jnp.concatenate([W_, V_])",
+    )
+    yield _otherwise(
+        "swiglu",
+        "rows in turn",
+        'dW = jnp.einsum("...k,...n->kn", da, x_)',
+        "dW = in_turn(da[..., :, None] * x_[..., None, :], tuple(range(x.ndim - 1)))",
+    )
 
     # ── conv2d, rnn, lstm
     yield from _summed("conv2d", "dy")
-    yield _otherwise("conv2d", "images in turn", 'jnp.einsum("mhwc,mhwd->cd", x_[at], dy)', 'in_turn(jnp.einsum("mhwc,mhwd->mcd", x_[at], dy), 0)')
-    yield _otherwise("conv2d", "one product of flat images", 'jnp.einsum("mhwc,mhwd->cd", x_[at], dy)', "x_[at].reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])")
+    yield _otherwise(
+        "conv2d",
+        "images in turn",
+        'jnp.einsum("mhwc,mhwd->cd", x_[at], dy)',
+        'in_turn(jnp.einsum("mhwc,mhwd->mcd", x_[at], dy), 0)',
+    )
+    yield _otherwise(
+        "conv2d",
+        "one product of flat images",
+        'jnp.einsum("mhwc,mhwd->cd", x_[at], dy)',
+        "x_[at].reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])",
+    )
     slope = "(1 - h_t**2)"
     yield _otherwise("rnn", "slope as a product", slope, "((1 - h_t) * (1 + h_t))")
     for layer in ("rnn", "lstm"):
         yield from _summed(layer, "delta")
-        yield _otherwise(layer, "dW step by step", 'dW = jnp.einsum("tmk,tmn->kn", delta, x_)', 'dW = in_turn(jnp.einsum("tmk,tmn->tkn", delta, x_), 0)')
-        yield _otherwise(layer, "dU step by step", 'dU = jnp.einsum("tmk,tmj->kj", delta, h_prev)', 'dU = in_turn(jnp.einsum("tmk,tmj->tkj", delta, h_prev)[::-1], 0)')
-    yield _otherwise("lstm", "1 - tanh² as a product", "(1 - tanh_c**2)", "((1 - tanh_c) * (1 + tanh_c))")
-    yield _otherwise("lstm", "h for the output gate's tanh", "do = dh_t * tanh_c * o * (1 - o)", "do = dh_t * (o * tanh_c) * (1 - o)")
+        yield _otherwise(
+            layer,
+            "dW step by step",
+            'dW = jnp.einsum("tmk,tmn->kn", delta, x_)',
+            'dW = in_turn(jnp.einsum("tmk,tmn->tkn", delta, x_), 0)',
+        )
+        yield _otherwise(
+            layer,
+            "dU step by step",
+            'dU = jnp.einsum("tmk,tmj->kj", delta, h_prev)',
+            'dU = in_turn(jnp.einsum("tmk,tmj->tkj", delta, h_prev)[::-1], 0)',
+        )
+    yield _otherwise(
+        "lstm", "1 - tanh² as a product", "(1 - tanh_c**2)", "((1 - tanh_c) * (1 + tanh_c))"
+    )
+    yield _otherwise(
+        "lstm",
+        "h for the output gate's tanh",
+        "do = dh_t * tanh_c * o * (1 - o)",
+        "do = dh_t * (o * tanh_c) * (1 - o)",
+    )
 
     # ── attention
-    yield _otherwise("attention", "exp2 for exp", "P = jnp.exp(scores(q_[i], k_[j], i, j) - L[i])", f"P = jnp.exp2((scores(q_[i], k_[j], i, j) - L[i]) * {LOG2E})")
-    yield _otherwise("attention", "blocks backwards", "start, pairs(len(q_)))", "start, pairs(len(q_))[::-1])")
-    yield _otherwise("attention", "keys before queries", "start, pairs(len(q_)))", "start, jnp.asarray(np.stack(np.triu_indices(len(q_)), axis=1)[:, ::-1]))")
-    yield _otherwise("attention", "scale on the scores' error", "dS = P * (dP - D[i])", "dS = P * (dP - D[i]) * scale", "dq.at[i].add(scale * dS @ k_[j])", "dq.at[i].add(dS @ k_[j])", "scale * jnp.einsum", "jnp.einsum")
-    yield _otherwise("attention", "D of P and dP", "D = (do_ * o_).sum(axis=-1, keepdims=True)", 'S = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=o_.dtype) * scale\n    S = jnp.where(jnp.tril(jnp.ones(S.shape[-2:], bool)), S, -jnp.inf)\n    dP = jnp.einsum("...qd,...kd->...qk", do, v, preferred_element_type=o_.dtype)\n    D = in_blocks((jax.nn.softmax(S) * dP).sum(axis=-1, keepdims=True), block)')
-    yield _otherwise("attention", "one block", "return _attention(q, k, v, min(size or 1, q.shape[-2]))", "return _attention(q, k, v, q.shape[-2])")
-    yield _otherwise("attention", "blocks of one", "return _attention(q, k, v, min(size or 1, q.shape[-2]))", "return _attention(q, k, v, 1)")
+    yield _otherwise(
+        "attention",
+        "exp2 for exp",
+        "P = jnp.exp(scores(q_[i], k_[j], i, j) - L[i])",
+        f"P = jnp.exp2((scores(q_[i], k_[j], i, j) - L[i]) * {LOG2E})",
+    )
+    yield _otherwise(
+        "attention", "blocks backwards", "start, pairs(len(q_)))", "start, pairs(len(q_))[::-1])"
+    )
+    yield _otherwise(
+        "attention",
+        "keys before queries",
+        "start, pairs(len(q_)))",
+        "start, jnp.asarray(np.stack(np.triu_indices(len(q_)), axis=1)[:, ::-1]))",
+    )
+    yield _otherwise(
+        "attention",
+        "scale on the scores' error",
+        "dS = P * (dP - D[i])",
+        "dS = P * (dP - D[i]) * scale",
+        "dq.at[i].add(scale * dS @ k_[j])",
+        "dq.at[i].add(dS @ k_[j])",
+        "scale * jnp.einsum",
+        "jnp.einsum",
+    )
+    yield _otherwise(
+        "attention",
+        "D of P and dP",
+        "D = (do_ * o_).sum(axis=-1, keepdims=True)",
+        'S = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=o_.dtype) * scale\n    S = jnp.where(jnp.tril(jnp.ones(S.shape[-2:], bool)), S, -jnp.inf)\n    dP = jnp.einsum("...qd,...kd->...qk", do, v, preferred_element_type=o_.dtype)\n    D = in_blocks((jax.nn.softmax(S) * dP).sum(axis=-1, keepdims=True), block)',
+    )
+    yield _otherwise(
+        "attention",
+        "one block",
+        "return _attention(q, k, v, min(size or 1, q.shape[-2]))",
+        "return _attention(q, k, v, q.shape[-2])",
+    )
+    yield _otherwise(
+        "attention",
+        "blocks of one",
+        "return _attention(q, k, v, min(size or 1, q.shape[-2]))",
+        "return _attention(q, k, v, 1)",
+    )
     for order in SUMS:
-        yield _otherwise("attention", f"sums {order.replace('_', ' ')}", "(do_ * o_).sum(", f"{order}(do_ * o_, ")  # fmt: skip
-
-# fmt: on
+        yield _otherwise(
+            "attention",
+            f"sums {order.replace('_', ' ')}",
+            "(do_ * o_).sum(axis=-1, keepdims=True)",
+            f"{order}(do_ * o_, -1)[..., None]",
+        )
 
 
 WAYS = tuple(_all())

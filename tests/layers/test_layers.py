@@ -107,28 +107,3 @@ def test_attention_keeps_no_array_of_all_pairs():
     short, long = (temporaries(by_hand, T) for T in (1024, 4096))
     assert 0 < long < 6 * short  # four times as many rows
     assert long < temporaries(plain.attention, 4096) / 20
-
-
-@pytest.mark.parametrize(
-    ("layer", "changed", "error", "words"),
-    [
-        ("layernorm", {"gamma": np.ones(3)}, ValueError, "gamma: expected shape"),
-        ("layernorm", {"eps": -1.0}, ValueError, "eps: expected a number ≥ 0, got -1.0"),
-        ("layernorm", {"x": "text"}, TypeError, "x: expected real numbers"),
-        ("dropout", {"rate": 1.0}, ValueError, "rate: expected a number ≥ 0 and < 1"),
-        ("embedding", {"ids": np.array([99])}, ValueError, "ids: expected .* got 99"),
-        (
-            "softmax_cross_entropy",
-            {"labels": np.array([0.5] * 5)},
-            TypeError,
-            "labels: expected whole",
-        ),
-        ("attention", {"block": 0}, ValueError, "block: expected a whole number ≥ 1"),
-        ("conv2d", {"W": np.ones((3, 3, 9, 4))}, ValueError, "W: expected shape"),
-        ("rnn", {"U": np.ones((6, 5))}, ValueError, "U: expected shape"),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_its_name(layer, changed, error, words):
-    drawn = case(layer, 0)
-    with pytest.raises(error, match=words):
-        getattr(layers, layer)(**drawn.args | drawn.options | changed)

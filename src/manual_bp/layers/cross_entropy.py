@@ -26,7 +26,7 @@ def forward(logits: Array, labels: Array) -> Any:
     largest = z.max(axis=-1, keepdims=True)  # taken off, so that no exp overflows
     log_sum = jnp.log(jnp.exp(z - largest).sum(axis=-1, keepdims=True)) + largest
     at_label = jnp.take_along_axis(z, labels[..., None], axis=-1, mode="fill")
-    C = (log_sum - at_label)[..., 0]
+    C = jnp.where(labels >= 0, (log_sum - at_label)[..., 0], jnp.nan)  # −1 is no last class
     return C, (logits, labels, log_sum)
 
 

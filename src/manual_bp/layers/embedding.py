@@ -20,7 +20,7 @@ from manual_bp.layers.layer import by_hand, known, layer, wide
 
 def forward(table: Array, ids: Array, padding_id: int | None) -> Any:
     """y, and what `backward` reads."""
-    y = table.at[ids].get(mode="fill", fill_value=jnp.nan)
+    y = table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
     shape = jnp.zeros((len(table), 0), table.dtype)  # how many rows, in which format; no numbers
     return y, (shape, ids)
 
@@ -32,7 +32,7 @@ def backward(padding_id: int | None, kept: Any, dy: Array) -> Any:
     if padding_id is not None:
         dy = jnp.where((ids == padding_id)[..., None], 0, dy)
     dE = jnp.zeros((len(shape), dy.shape[-1]), dy.dtype)
-    dE = dE.at[ids].add(dy, mode="drop")
+    dE = dE.at[ids].add(dy, mode="drop", wrap_negative_indices=False)
     return dE.astype(shape.dtype), None
 
 
