@@ -525,3 +525,18 @@ def test_a_warning_is_in_the_text_and_does_not_make_it_wrong():
     diagnosis = mbp.check(*square(), mbp.backprop)
     assert diagnosis.ok
     assert str(diagnosis).count("Warning: ") == len(diagnosis.warnings) == 2
+
+
+@pytest.mark.parametrize("shown", ["all", "gradients alone"])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 4), (4,), (5, 3, 4)])
+def test_a_gradient_of_a_shape_that_nothing_gives_is_told_by_its_shape(shape, shown):
+    net = mbp.Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
+    params = net.init(jax.random.key(0))
+    x, y = jax.random.normal(jax.random.key(1), (5, 3)), jnp.eye(2)[jnp.arange(5) % 2]
+    right = mbp.backprop(net, params, x, y)
+    mine = right._replace(dW=(jnp.ones(shape), right.dW[1]))
+    if shown == "gradients alone":
+        mine = mbp.Backprop(dW=mine.dW, db=mine.db)
+    (finding,) = mbp.check(net, params, x, y, mine).findings
+    assert (finding.equation, finding.layer, finding.mistake) == ("BP4", 1, None)
+    assert f"expected shape (4, 3), got {shape}" in finding.explanation

@@ -222,6 +222,9 @@ class Equation:
 
     def fitted(self, core: Core, target: Target, free: int) -> Iterator[Guess]:
         """With so many of its factors free, found by least squares and then looked up."""
+        shapes = {core.base.value.shape} | ({core.also.shape} if core.also is not None else set())
+        if shapes != {target.told.shape}:
+            return  # an array of a shape that these edits do not give
         has_penalty = self.inputs.penalised and not core.is_whole
         P = self.inputs.penalty_looked_at.value if has_penalty else None
         kept = target if core.clip is None else target.below(core.clip.part)

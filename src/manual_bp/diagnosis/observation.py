@@ -225,6 +225,8 @@ class Target(NamedTuple):
         The bound of a long chain that is not shown is larger than most of its values. There a value
         has to be nearer than a sixteenth of the way to what is right as well.
         """
+        if value.value.shape != self.told.shape:
+            return float("inf")
         with np.errstate(all="ignore"):
             rest = np.abs(self.got - value.value[self.told])
             off = rest / self.tolerance(value)
@@ -240,6 +242,8 @@ class Target(NamedTuple):
 
     def explained(self, value: Sized) -> int:
         """How many of its values are clearly not right, and clearly such a value."""
+        if value.value.shape != self.told.shape:
+            return 0
         with np.errstate(all="ignore"):
             size = self.unit * value.size[self.told] + self.least
             size = size + (self.bound if self.slack == 1 else 0)
