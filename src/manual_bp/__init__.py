@@ -1,6 +1,6 @@
 """Matrix backpropagation by hand on JAX, every equation verified against autodiff."""
 
-from manual_bp import plot
+from manual_bp import parallel, plot
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
     backprop,
@@ -55,6 +55,7 @@ __all__ = [
     "value_and_grad",
     "fit",
     "History",
+    "parallel",
     "plot",
     "save",
     "load",
