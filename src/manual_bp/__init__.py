@@ -1,6 +1,6 @@
 """Matrix backpropagation by hand on JAX, every equation verified against autodiff."""
 
-from manual_bp import explorer, layers, plot
+from manual_bp import explorer, layers, parallel, plot
 from manual_bp.activations import Activation
 from manual_bp.backprop import (
     backprop,
@@ -57,6 +57,7 @@ __all__ = [
     "value_and_grad",
     "fit",
     "History",
+    "parallel",
     "plot",
     "layers",
     "explorer",

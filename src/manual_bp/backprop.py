@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
-from manual_bp.calls import compiled, compiled_update, examples
+from manual_bp.calls import compiled, compiled_giving, compiled_update, examples
 from manual_bp.equation import equation
 from manual_bp.network import Network, Params, SameParams
 from manual_bp.record import Backprop, by_layer
@@ -103,7 +103,7 @@ def backprop(
     return Backprop.from_layers(C, z, a, delta, dW, db)
 
 
-@compiled
+@compiled_giving(lambda record, _: (record.z, record.a))
 def forward(
     net: Network, params: Params, x: Float[Array, "*m n_0"]
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -115,7 +115,7 @@ def forward(
     return tuple(z.values()), tuple(a.values())
 
 
-@compiled
+@compiled_giving(lambda record, _: record.cost)
 def cost(
     net: Network, params: Params, x: Float[Array, "*m n_0"], y: Float[Array, "*m n_L"]
 ) -> Scalar:

@@ -7,7 +7,7 @@ function alike: what they mean for certain is taken, and what they may mean is a
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import jax
@@ -16,7 +16,9 @@ import numpy as np
 
 from manual_bp.arrays import Given, cast, check_finite, dtype_of, in_64_bits, read_array
 from manual_bp.checks import Problems, kind, real, shown
+from manual_bp.meshes import like, on_auto_axes, record_specs
 from manual_bp.network import Layer, Network, Params
+from manual_bp.record import Backprop
 from manual_bp.surroundings import WORKS_ON_VALUES, check_process, is_tracing, standard_promotion
 
 Arguments = ParamSpec("Arguments")
@@ -141,37 +143,62 @@ class OfInputs(Protocol[Result]):
         """Its result, in JAX's arrays."""
 
 
-@overload
-def compiled(
-    step: Callable[[Network, Params, jax.Array, jax.Array], Result],
-) -> OfBatch[Result]: ...
-@overload
-def compiled(step: Callable[[Network, Params, jax.Array], Result]) -> OfInputs[Result]: ...
-def compiled(step: Callable[..., Result]) -> Callable[..., Result]:
-    """Read what the caller hands in, then run `step(net, params, x[, y])` as one XLA program."""
-    signature = inspect.signature(step)
+class Compiling(Protocol):
+    """A decorator of steps (net, params, x, y) and (net, params, x)."""
 
-    @wraps(step)
-    @standard_promotion()
-    def in_jax(net: Network, *arrays: Any) -> Result:
-        return step(net, *jax.tree.map(jnp.asarray, arrays))  # NumPy's, with jit turned off
+    @overload
+    def __call__(
+        self, step: Callable[[Network, Params, jax.Array, jax.Array], Result]
+    ) -> OfBatch[Result]: ...
+    @overload
+    def __call__(
+        self, step: Callable[[Network, Params, jax.Array], Result]
+    ) -> OfInputs[Result]: ...
 
-    program = jax.jit(in_jax, static_argnums=0)
 
-    @wraps(step)
-    def boundary(*args: Any, **kwargs: Any) -> Result:
-        given = signature.bind(*args, **kwargs).arguments.values()
-        call = read_call(*given, traced=True).in_one_dtype()
-        with in_64_bits(call.dtype) as handed_back:
-            result: Result = handed_back(program(*call[: len(given)]))
-            return result
+def compiled_giving(part: Callable[[Backprop, Params], Any]) -> Compiling:
+    """Read what the caller hands in, then run `step(net, params, x[, y])` as one XLA program.
 
-    return boundary
+    Its result is a part of a backward pass's record, or of params, and lies on a mesh as that does.
+    """
+
+    def lies(params: Params, x: Any, *_: Any) -> Any:
+        return part(record_specs(params, x), like(params))
+
+    def compiling(step: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(step)
+
+        @wraps(step)
+        @standard_promotion()
+        def in_jax(net: Network, *arrays: Any) -> Any:
+            arrays = jax.tree.map(jnp.asarray, arrays)  # NumPy's, with jit turned off
+            return on_auto_axes(partial(step, net), lies, *arrays)
+
+        program = jax.jit(in_jax, static_argnums=0)
+
+        @wraps(step)
+        def boundary(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments.values()
+            call = read_call(*given, traced=True).in_one_dtype()
+            with in_64_bits(call.dtype) as handed_back:
+                return handed_back(program(*call[: len(given)]))
+
+        return boundary
+
+    return compiling
+
+
+compiled = compiled_giving(lambda record, _: record)
+"""For a step that gives the record of a backward pass."""
 
 
 def compiled_update(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Check that gradients fit params, then run `step(params, gradients, learning_rate)`."""
-    program = jax.jit(standard_promotion()(step))
+
+    def in_jax(params: Any, *others: Any) -> Any:
+        return on_auto_axes(step, lambda params, *_: like(params), params, *others)
+
+    program = jax.jit(standard_promotion()(in_jax))
 
     @wraps(step)
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

@@ -8,11 +8,13 @@ from typing import Any, ParamSpec, TypeVar, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Shaped, jaxtyped
 
 from manual_bp.arrays import Given, cast, dtype_of, in_64_bits, read_array
 from manual_bp.calls import check_network
 from manual_bp.checks import Problems, whole_number
+from manual_bp.meshes import distinct, on_auto_axes, spec_of
 from manual_bp.network import MAX_AXIS, Network
 from manual_bp.surroundings import check_process, standard_promotion
 from manual_bp.text import listed
@@ -31,6 +33,18 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     signature, standard = inspect.signature(step), standard_promotion()(step)
     stated = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     axes = {name: found for name, type_ in stated.items() if (found := axes_of(type_))}
+
+    def on_mesh(bound: inspect.BoundArguments) -> Result:
+        names = [name for name in bound.arguments if name in axes]
+
+        def of_arrays(*arrays: Any) -> Result:
+            bound.arguments.update(zip(names, arrays, strict=True))
+            return standard(*bound.args, **bound.kwargs)
+
+        def lies(*arrays: Any) -> Any:
+            return _result_spec(axes_of(signature.return_annotation), axes, names, arrays)
+
+        return on_auto_axes(of_arrays, lies, *(bound.arguments[name] for name in names))
 
     @wraps(step)
     def boundary(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -54,12 +68,12 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         dtype = dtype_of([first], others)
         if any(isinstance(given.array, jax.core.Tracer) for given in arrays.values()):
             call.update({name: given.of(dtype) for name, given in arrays.items()})
-            return standard(*bound.args, **bound.kwargs)
+            return on_mesh(bound)
         with in_64_bits(dtype) as handed_back:
             call.update(
                 {name: jnp.asarray(cast(given.array, dtype)) for name, given in arrays.items()}
             )
-            result: Result = handed_back(standard(*bound.args, **bound.kwargs))
+            result: Result = handed_back(on_mesh(bound))
             return result
 
     return boundary
@@ -68,6 +82,19 @@ def equation(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 def axes_of(type_: Any) -> str:
     """The names of an array's axes, as its annotation states them; nothing for another type."""
     return next((t.dim_str for t in (type_, *get_args(type_)) if hasattr(t, "dim_str")), "")
+
+
+def _result_spec(
+    result: str, axes: Mapping[str, str], names: list[str], arrays: tuple[Any, ...]
+) -> PartitionSpec:
+    """Each axis of the result lies as the axis of its name does in the arguments."""
+    lies: dict[str, Any] = {}
+    for name, array in zip(names, arrays, strict=True):
+        if array is not None:
+            stated = axes[name].split()[-array.ndim :]  # without *m of one example
+            for axis, entry in zip(stated, spec_of(array), strict=True):
+                lies[axis] = lies.get(axis) or entry
+    return distinct(*(lies[axis] for axis in result.split() if axis in lies))
 
 
 def check_axes(

@@ -24,7 +24,7 @@ from manual_bp.backprop import (
     weighted_input,
     with_penalty,
 )
-from manual_bp.calls import check_network, compiled, examples
+from manual_bp.calls import check_network, compiled_giving, examples
 from manual_bp.checks import Problems, flag, one_of, whole_number
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import by_layer
@@ -72,7 +72,7 @@ def check_microbatch(microbatch: Any) -> None:
 
 @cache
 def _cost_and_gradients_of(microbatch: Microbatch) -> Callable[..., tuple[Scalar, Any]]:
-    @compiled
+    @compiled_giving(lambda record, params: (record.cost, params))
     def cost_and_gradients(net: Network, params: Params, x: Array, y: Array) -> tuple[Scalar, Any]:
         C, _, gradients = descent_step(net, params, x, y, microbatch, outputs=False)
         return C, jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(gradients))
@@ -222,7 +222,7 @@ def class_of(net: Network, output: Any) -> Any:
     return (output[..., 0] >= middle).astype(int)
 
 
-@compiled
+@compiled_giving(lambda record, _: record.a[-1])
 def _output(net: Network, params: Params, x: Array) -> Array:
     _, a = forward(net, params, x)
     return a[-1]

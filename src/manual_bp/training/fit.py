@@ -17,6 +17,7 @@ from manual_bp.arrays import cast, in_64_bits
 from manual_bp.calls import read_call
 from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
 from manual_bp.lean import Microbatch, check_microbatch
+from manual_bp.meshes import moved_to_auto_axes
 from manual_bp.network import Layer, Network, Params
 from manual_bp.surroundings import standard_promotion
 from manual_bp.training.epoch import (
@@ -232,7 +233,7 @@ class Plan:
         """Train: params and the history so far, a pair after each epoch."""
         dtype = self.params[0][0].dtype
         with in_64_bits(dtype):
-            params = copy(tuple(Layer(*layer) for layer in self.params))
+            params = copy(moved_to_auto_axes(tuple(Layer(*layer) for layer in self.params)))
             state = taken_up(self.optimizer, params, self.optimizer_state)
         return _in_64_bits(dtype, _train(self, params, state))
 
@@ -320,7 +321,8 @@ def _train(
     plan: Plan, params: tuple[Layer, ...], state: Any
 ) -> Iterator[tuple[tuple[Layer, ...], History]]:
     net = plan.net
-    x, y, validation = jax.tree.map(jnp.asarray, (plan.x, plan.y, plan.validation))
+    given = jax.tree.map(jnp.asarray, (plan.x, plan.y, plan.validation))
+    x, y, validation = moved_to_auto_axes(given)
     classes = _are_classes(net, y) and (validation is None or _are_classes(net, validation[1]))
     dtype, eta = params[0][0].dtype, None
     if plan.learning_rate is not None:

@@ -1,0 +1,6 @@
+"""The same six steps on many devices, with the collectives written by hand."""
+
+from manual_bp.parallel.layout import Layout
+from manual_bp.parallel.steps import backprop, value_and_grad
+
+__all__ = ["Layout", "backprop", "value_and_grad"]

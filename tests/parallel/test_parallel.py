@@ -1,0 +1,96 @@
+"""The six steps on many devices: in a process of its own, on eight virtual ones."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import manual_bp as mbp
+from manual_bp import layers
+from printed import blocks
+from running import ENVIRONMENT, ROOT
+
+SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")
+
+
+@pytest.fixture(scope="module")
+def told():
+    """What the process says, by line."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", SCRIPT],
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        check=False,
+        timeout=900,
+    )
+    assert done.stdout, done.stderr
+    return done.stdout.splitlines() + ([] if done.returncode in (0, 1) else [done.stderr])
+
+
+@pytest.mark.parametrize("section", ["layouts", "sharded_arguments", "refusals"])
+def test_on_eight_devices(told, section):
+    lines = [line for line in told if line.startswith(f"{section}: ")]
+    assert len(lines) >= 3
+    assert not [line for line in lines if not line.endswith(": right")]
+
+
+@pytest.mark.sweep
+def test_every_mesh_and_function():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", SCRIPT, "everything"],
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_broke_off(told):
+    assert all(line.split(":")[0] in ("layouts", "sharded_arguments", "refusals") for line in told)
+
+
+def test_the_page_on_parallel():
+    """Its code runs on the devices that it makes, and prints what is shown."""
+    ((_, code, shown),) = blocks(ROOT / "docs" / "parallel.md")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        check=False,
+        timeout=600,
+    )
+    assert done.stdout == shown, done.stderr
+
+
+NET = mbp.Network((8, 6, 4), ("gelu", "softmax"), "cross_entropy", l2=0.1)
+BATCH = [jax.ShapeDtypeStruct((10, n), jnp.float32) for n in (8, 4)]
+SHAPES = jax.eval_shape(NET.init, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (lambda p, x, y: mbp.backprop(NET, p, x, y), (SHAPES, *BATCH)),
+        (lambda p, x, y: mbp.autodiff(NET, p, x, y), (SHAPES, *BATCH)),
+        (lambda p, x, y: mbp.value_and_grad(NET)(p, x, y), (SHAPES, *BATCH)),
+        (lambda p, x, y: mbp.value_and_grad(NET, 4)(p, x, y), (SHAPES, *BATCH)),
+        (lambda p, x: mbp.predict(NET, p, x), (SHAPES, BATCH[0])),
+        (lambda p: mbp.update(p, p, 0.1), (SHAPES,)),
+        (
+            lambda q: jax.grad(lambda q: layers.attention(q, q, q, block=4).sum())(q),
+            (jax.ShapeDtypeStruct((10, 4), jnp.float32),),
+        ),
+    ],
+    ids=["backprop", "autodiff", "lean", "microbatch", "predict", "update", "attention"],
+)
+def test_every_program_lowers_for_every_accelerator(program, arguments):
+    lowered = jax.export.export(jax.jit(program), platforms=("cuda", "rocm", "tpu"))(*arguments)
+    assert lowered.platforms == ("cuda", "rocm", "tpu")
