@@ -166,7 +166,8 @@ def backprop(net: Network, mesh: Mesh, *, fully_sharded: bool = False) -> Callab
         >>> import jax, jax.numpy as jnp, manual_bp as mbp
         >>> net = mbp.Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
         >>> params, mesh = net.init(jax.random.key(0)), jax.make_mesh((1, 1), ("data", "model"))
-        >>> step = mbp.parallel.backprop(net, mesh)(params, jnp.ones((5, 3)), jnp.eye(2)[jnp.zeros(5, int)])
+        >>> x, y = jnp.ones((5, 3)), jnp.ones((5, 2)) / 2
+        >>> step = mbp.parallel.backprop(net, mesh)(params, x, y)
         >>> step.dW[0].sharding.spec
         P('model', None)
     """
@@ -185,7 +186,7 @@ def value_and_grad(
         >>> net = mbp.Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
         >>> params, mesh = net.init(jax.random.key(0)), jax.make_mesh((1,), ("data",))
         >>> f = mbp.parallel.value_and_grad(net, mesh)
-        >>> C, gradients = f(params, jnp.ones((5, 3)), jnp.eye(2)[jnp.zeros(5, int)])
+        >>> C, gradients = f(params, jnp.ones((5, 3)), jnp.ones((5, 2)) / 2)
         >>> [layer.W.shape for layer in gradients]
         [(4, 3), (2, 4)]
     """
