@@ -168,8 +168,9 @@ CALLS = {
 }
 
 # What calls of theirs give: they are not made by hand.
-RESULTS = {"Agreement", "Row", "Diagnosis", "Finding", "History"}
-IN_OTHERS = {"Layer", "plot"}  # a part of params; a room with tests of its own
+RESULTS = {"Agreement", "Row", "Diagnosis", "Finding", "History", "Vjp"}
+IN_OTHERS = {"Layer", "plot", "layers", "explorer", "parallel"}  # params; rooms with their tests
+IN_OTHERS |= {"check_vjp"}  # of any function's arguments: tests/subjects/test_gradients.py
 
 
 def test_every_public_name_is_called():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,19 +15,25 @@ from manual_bp.subjects.run import Given
 from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.verdicts.compare import Agreement, agreement_of
 from manual_bp.verdicts.judge import Judged, judge
-from manual_bp.verdicts.rows import UNDECIDED, UNTESTED, Row
+from manual_bp.verdicts.rows import Row
+
+CLEARLY = 8  # bounds: so far off must a right number be in a scale that is told from another
 
 
 class Wrong(NamedTuple):
-    """What is wrong in a scale.
+    """What is wrong in a scale: at which places, and where in their arrays."""
 
-    Attributes:
-        places: which.
-        values: how many.
-    """
+    where: dict[Place, Any]
 
-    places: set[Place]
-    values: int
+    @property
+    def places(self) -> set[Place]:
+        """Which places."""
+        return set(self.where)
+
+    @property
+    def values(self) -> int:
+        """How many values."""
+        return sum(int(np.count_nonzero(wrong)) for wrong in self.where.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +108,11 @@ def nearest_reading(declared: Reading) -> Reading:
             here = wrong_in(reading.judged, scales, other.scales(m))
             if other.scale != ours.scale and here.places and not tells_cost:
                 continue  # a factor beside other mistakes, which nothing else has, is one of them
-            if here.places <= wrong.places and (
-                other == reading.convention
-                or wrong.places - here.places
-                <= _told_apart(reading.judged, scales, other.scales(m))
+            if here.places < wrong.places and not _told_apart(
+                reading.judged, wrong, scales, other.scales(m)
             ):
+                continue  # these numbers say nothing about it
+            if here.places <= wrong.places:
                 found.append((reading, other, here))
     as_declared = [len(wrong.places) for _, other, wrong in found if other == ours]
     found = _with_the_output_right(found, declared)
@@ -119,21 +125,17 @@ def nearest_reading(declared: Reading) -> Reading:
     reading, nearest, fewest = min(found, key=rank)
     if as_declared and as_declared[0] <= len(fewest.places):
         return declared
-    chosen = reading if nearest == reading.convention else replace(reading, convention=nearest)
-    return chosen if _says_something(chosen, declared) else declared
+    return reading if nearest == reading.convention else replace(reading, convention=nearest)
 
 
-def _says_something(chosen: Reading, declared: Reading) -> bool:
-    """Whether what is wrong as declared agrees here, or is wrong here too: not merely undecided."""
-    verdicts = {row.place: row.verdict for row in chosen.agreement.rows}
-    wrong = [verdicts.get(row.place) for row in declared.agreement.disagreements]
-    return not wrong or any(verdict not in (UNDECIDED, UNTESTED) for verdict in wrong)
+def _told_apart(judged: Sequence[Judged], wrong: Wrong, declared: Scales, other: Scales) -> bool:
+    """Whether numbers that are wrong in one scale would be far from right in it, were they right.
 
-
-def _told_apart(judged: Sequence[Judged], declared: Scales, other: Scales) -> set[Place]:
-    """Where what is right in one scale is wrong in the other, so that the numbers can decide."""
+    Where bounds are as large as the values, another scale has room for anything.
+    """
     right = [one if one.got is None else one.with_the_truth() for one in judged]
-    return wrong_in(right, declared, other).places
+    apart = wrong_in(right, declared, other, room=CLEARLY)
+    return any(bool((wrong.where[p] & apart.where[p]).any()) for p in wrong.places & apart.places)
 
 
 def _with_the_output_right(
@@ -163,16 +165,16 @@ def _can_matter(layout: Convention, declared: Reading) -> bool:
     )
 
 
-def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong:
+def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales, room: float = 1.0) -> Wrong:
     """What disagrees in another scale than the one that was judged in, from its judgement.
 
-    What follows from the errors δ that the subject shows scales as BP3 and BP4 do; what follows
+    With `room`, what is off by more than so many bounds. What follows from the errors δ that the
+    subject shows scales as BP3 and BP4 do; what follows
     from those that it does not show, as δ itself.
     """
     # How many times the δ that each equation reads changes: not at all where it is shown.
     carried: dict[int, float] = {}
-    places: set[Place] = set()
-    values = 0
+    where: dict[Place, Any] = {}
     for one in judged:
         place, l = one.place, one.place.layer
         (was, was_penalty), (now, now_penalty) = declared.of(place), other.of(place)
@@ -190,7 +192,7 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
         # The penalty is the last of the terms where an equation has one.
         before = one.terms[-1] if place.quantity in ("cost", "dW", "db") and one.terms else 0.0
         after = before * (now_penalty / was_penalty) if was_penalty else 0.0
-        slack = max(1.0, abs(factor))
+        slack = room * max(1.0, abs(factor))
         wrong = ~(
             np.abs(one.got.value - (factor * (one.truth - before) + after)) <= slack * one.bound
         )
@@ -202,10 +204,9 @@ def wrong_in(judged: Sequence[Judged], declared: Scales, other: Scales) -> Wrong
             wrong &= ~(np.abs(one.got.value - right) <= slack * bound)
         if one.got.valid is not None:
             wrong &= one.got.valid
-        count = int(np.count_nonzero(wrong))
-        values += count
-        places |= {place} if count else set()
-    return Wrong(places, values)
+        if wrong.any():
+            where[place] = wrong
+    return Wrong(where)
 
 
 def likely_scales(net: Network) -> tuple[float, ...]:
