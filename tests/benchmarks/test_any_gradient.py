@@ -1,8 +1,6 @@
-"""The benchmark of any gradient: its mistakes are mistakes, its ways are right, what it counts."""
+"""The benchmark of any gradient: what it plants, what it calls it, and what it counts."""
 
 import jax
-import numpy as np
-import pytest
 
 import any_gradient
 import layers as cost_of_layers
@@ -11,23 +9,6 @@ from gradients.cases import LAYERS, case
 from gradients.mistakes import MISTAKES
 from gradients.ways import WAYS
 from table import BYTES, Figure
-
-
-def values(gradients):
-    return [np.asarray(one, np.float64) for one in gradients]
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_a_mistake_changes_the_gradients_that_it_says_and_no_others(layer):
-    drawn = case(layer, any_gradient.SHOWS.get(layer, 1))
-    args = tuple(drawn.args.values())
-    right = values(drawn.gradients(drawn.by_hand))
-    mine = [mistake for mistake in MISTAKES if mistake.layer == layer]
-    for mistake in mine[::4]:  # each takes a second to compile; the benchmark runs all
-        wrong = values(pullback(mistake, drawn)(args, drawn.cotangent))
-        for name, got, expected in zip(drawn.args, wrong, right, strict=True):
-            differs = not np.allclose(got, expected, rtol=1e-3, atol=1e-5)
-            assert differs <= (name in mistake.wrong), (mistake.name, name)
 
 
 def test_every_layer_has_mistakes_and_ways_and_every_mistake_names_that_tell_it():
