@@ -33,6 +33,8 @@ SAFETY = 8  # how many usual errors a right value may be off
 OUTSIDE = 1 << 20  # numbers of keys that no operation has
 _ODD = 0x9E3779B9  # 2³² over the golden ratio: its multiples lie far apart
 COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
+THE_SAME = (*COMPARISONS, "max", "min", "reduce_max", "reduce_min", "argmax", "argmin", "sort")
+"""What reads a value to choose one: it has to be the value that is used elsewhere."""
 
 
 class Seed(NamedTuple):
@@ -171,6 +173,30 @@ class Exactly:
         return jnp.asarray(value)
 
 
+class Sizes:
+    """How far rounding takes each result, by its identity, which holds as long as it is kept."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[Any, Any]] = {}
+        self.used: set[int] = set()
+
+    def keep(self, value: Any, size: Any) -> None:
+        """Note the size of a result's rounding."""
+        self.kept[id(value)] = value, size
+
+    def of(self, value: Any) -> Any:
+        """The size that was noted."""
+        return self.kept[id(value)][1]
+
+    def used_again(self, value: Any) -> bool:
+        """Whether a result whose size is known has been used before."""
+        if id(value) not in self.kept:
+            return False
+        before = id(value) in self.used
+        self.used.add(id(value))
+        return before
+
+
 # ── Monte-Carlo arithmetic ───────────────────────────────────────────────────────────────────────
 
 
@@ -192,6 +218,7 @@ class Randomly:
     def __init__(self, arithmetic: Arithmetic, turned: Array) -> None:
         self.arithmetic, self.turned = arithmetic, turned
         self.of_bits: dict[int, Array] = {}  # by identity, which holds as long as they are kept
+        self.sizes = Sizes()
 
     def constant(self, value: Any, seed: Seed) -> Sample:
         """A number of the program."""
@@ -205,7 +232,7 @@ class Randomly:
         if self._is_of_bits(eqn, inputs):
             self.of_bits.update((id(one), one) for one in right)
             return [Sample(one, one) for one in right]
-        given = [one.noisy for one in inputs]
+        given = [self._used(eqn, one.noisy, seed.of(OUTSIDE + k)) for k, one in enumerate(inputs)]
         noisy = bind(eqn, given)
         if eqn.primitive.name in COMPARISONS and is_float(given[0]):
             noisy = [self._compared(right[0], *inputs)]
@@ -214,7 +241,14 @@ class Randomly:
                 size = rounding_of(self.arithmetic, eqn, given, out)
                 if size is not None:
                     noisy[n] = out + _random(seed.of(n), size.usual)
+                    self.sizes.keep(noisy[n], size.usual)
         return [Sample(*both) for both in zip(right, noisy, strict=True)]
+
+    def _used(self, eqn: JaxprEqn, value: Array, seed: Seed) -> Array:
+        """A value as one operation reads it; a right program may compute it anew for a second."""
+        if eqn.primitive.name in THE_SAME or not self.sizes.used_again(value):
+            return value
+        return value + _random(seed, self.sizes.of(value))
 
     def _is_of_bits(self, eqn: JaxprEqn, inputs: Sequence[Any]) -> bool:
         if eqn.primitive.name == "bitcast_convert_type":
@@ -300,11 +334,12 @@ _noted.defvjp(
 )
 
 
-class Noting(NamedTuple):
+class Noting:
     """A program run in float64, the size of every rounding noted for the way back."""
 
-    arithmetic: Arithmetic
-    total: Array
+    def __init__(self, arithmetic: Arithmetic, total: Array) -> None:
+        self.arithmetic, self.total = arithmetic, total
+        self.sizes = Sizes()
 
     def constant(self, value: Any, seed: Seed) -> Any:
         """A number of the program."""
@@ -314,11 +349,19 @@ class Noting(NamedTuple):
 
     def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
         """The results of one operation."""
-        out = bind(eqn, inputs)
+        used = [
+            value
+            if eqn.primitive.name in THE_SAME or not self.sizes.used_again(value)
+            else _noted(value, self.sizes.of(value), self.total)
+            for value in inputs
+        ]
+        out = bind(eqn, used)
         for n, one in enumerate(out):
             size = rounding_of(self.arithmetic, eqn, lax.stop_gradient(inputs), one)
             if size is not None:
-                out[n] = _noted(one, lax.stop_gradient(size.worst), self.total)
+                worst = lax.stop_gradient(size.worst)
+                out[n] = _noted(one, worst, self.total)
+                self.sizes.keep(out[n], worst)
         return out
 
     def plain(self, value: Any) -> Array:
