@@ -2,6 +2,7 @@
 
 from manual_bp import explorer, layers, parallel, plot
 from manual_bp.activations import Activation
+from manual_bp.any_gradient.check_vjp import check_vjp
 from manual_bp.backprop import (
     backprop,
     bias_gradient,
@@ -16,7 +17,6 @@ from manual_bp.backprop import (
 from manual_bp.costs import Cost
 from manual_bp.diagnosis.case import suggest_case
 from manual_bp.diagnosis.check import Diagnosis, check
-from manual_bp.diagnosis.check_vjp import check_vjp
 from manual_bp.diagnosis.finding import Finding
 from manual_bp.lean import predict, value_and_grad
 from manual_bp.network import Layer, Network

@@ -213,3 +213,107 @@ def test_an_arithmetic_that_is_none_is_refused():
         mbp.check_vjp(matched, matched_back, *PRODUCT, arithmetic=16)
     with pytest.raises(TypeError, match="key: expected a key"):
         mbp.check_vjp(matched, matched_back, *PRODUCT, key=0)
+
+
+def gated(a, b):
+    """Two arguments of one shape, two outputs, and a function with a slope."""
+    return jnp.tanh(a) * b, jnp.where(a > 0.1, b, 0.5 * b)
+
+
+def gated_back(args, g, *, slope=True, product=None, mask=None, change=lambda da, db: (da, db)):
+    a, b = args
+    first, second = g
+    kept = a > 0.1 if mask is None else mask(a)
+    da = first * (b if product is None else product) * (1 - jnp.tanh(a) ** 2 if slope else 1)
+    db = first * jnp.tanh(a) + jnp.where(kept, second, 0.5 * second)
+    return change(da, db)
+
+
+PAIR = (drawn(6, 5), drawn(6, 5))
+
+
+def of_gate(gradients):
+    return mbp.check_vjp(gated, gradients, *PAIR)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "name", "words"),
+    [
+        (lambda args, g: gated_back(args, g, slope=False), "slope_left_out", "the slope of"),
+        (lambda args, g: gated_back(args, g, product=args[0]), "factor_exchanged", "a stands for"),
+        (lambda args, g: gated_back(args, g, mask=lambda a: a <= 0.1),
+         "mask_inverted", "is the other way round"),
+        (lambda args, g: gated_back(args, g, change=lambda da, db: (db, da)),
+         "gradients_exchanged", "∂/∂a and ∂/∂b are what comes out if each of them is given"),
+        (lambda args, g: gated_back(args, (0.7 * g[0], 1.3 * g[1])),
+         "gradient_scaled", "0.7 (output 0) and 1.3 (output 1)"),
+        (lambda args, g: gated_back(args, [one.at[-1].set(0) for one in g]),
+         "rows_missing", "row 5 (output 0) of the cotangent is left out"),
+    ],
+)  # fmt: skip
+def test_factors_slopes_masks_and_outputs_have_names(gradients, name, words):
+    diagnosis = of_gate(gradients)
+    assert any(name in way for way in names(diagnosis)[0].split(" or ")), diagnosis
+    assert words in diagnosis.findings[0].explanation
+
+
+def test_a_factor_of_2_that_is_a_count_is_told_as_both():
+    def doubled(args, g):
+        dx, dw = matched_back(args, g)
+        return dx, 2 * dw
+
+    pair = drawn(8, 4), drawn(4, 4)  # √4 is 2
+    (finding,) = mbp.check_vjp(matched, doubled, *pair).findings
+    assert finding.mistake == "term_twice or term_scaled"
+    assert "2 = √4 times" in finding.explanation
+
+
+def test_a_few_rows_that_are_off_are_no_rule_for_each_row():
+    def some(args, g):
+        dx, dw = matched_back(args, g)
+        return dx.at[:3].multiply(jnp.array([[1.3], [0.4], [2.2]])), dw
+
+    assert names(mbp.check_vjp(matched, some, *PRODUCT)) == [None]
+
+    def all_of_them(args, g):
+        dx, dw = matched_back(args, g)
+        return dx * (1 + jnp.arange(8.0)[:, None] / 5), dw
+
+    assert names(mbp.check_vjp(matched, all_of_them, *PRODUCT)) == ["rows_scaled"]
+
+
+def centred_rows(x):
+    return jnp.square(x - x.sum(-1, keepdims=True) / x.shape[-1])
+
+
+def test_a_mean_that_is_lost_shows_off_centre():
+    def without(args, g):
+        return (2 * g * args[0] - (2 * g * args[0]).mean(-1, keepdims=True),)
+
+    x = drawn(6, 8)
+    x -= x.mean(-1, keepdims=True)  # where it is 0, nothing is lost
+    (finding,) = mbp.check_vjp(centred_rows, without, x).findings
+    assert finding.explanation.startswith("on your inputs with some rows and columns off centre")
+
+
+def largest(x):
+    return jnp.max(x, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("share", "ok"),
+    [
+        (lambda x, at: jnp.arange(x.shape[-1]) == x.argmax(-1, keepdims=True), True),
+        (lambda x, at: at / at.sum(-1, keepdims=True), True),
+        (lambda x, at: at, False),
+    ],
+    ids=["the first", "equal shares", "each of them whole"],
+)
+def test_a_tie_may_be_shared_in_any_way_but_no_error_may_be_made(share, ok):
+    def gradients(args, g):
+        (x,) = args
+        return (g[:, None] * share(x, x == x.max(-1, keepdims=True)),)
+
+    diagnosis = mbp.check_vjp(largest, gradients, drawn(5, 7))
+    assert diagnosis.ok == ok
+    assert "with each row's largest value there twice" in str(diagnosis)

@@ -6,17 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
+from manual_bp.any_gradient.fit import Explanation
+from manual_bp.any_gradient.operations import NAMES
+from manual_bp.any_gradient.sensitive import sensitive_inputs
+from manual_bp.any_gradient.terms import TermSearch
 from manual_bp.checks import Problems, one_of, random_key
 from manual_bp.diagnosis.check import Diagnosis
 from manual_bp.diagnosis.finding import Finding
-from manual_bp.diagnosis.operations import NAMES
-from manual_bp.diagnosis.terms import Explanation, TermSearch
 from manual_bp.record import GRADIENT, Place
 from manual_bp.rounding.arithmetic import Arithmetic
 from manual_bp.rounding.certificate import SAFETY
-from manual_bp.rounding.operations import equations, is_float
+from manual_bp.rounding.operations import equations
 from manual_bp.subjects.gradients import (
     Obtained,
     Reference,
@@ -32,7 +33,6 @@ from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.rows import DISAGREES, NONFINITE, Row
 
 FAR = 1000  # bounds; what is no farther off may be an ε, which small inputs show better
-SMALL = (1e-14, 1e-2)  # a constant within them, added to something, is an ε
 
 
 @judging()
@@ -319,58 +319,23 @@ def _when_run_again(
 
 
 def _at_sensitive_inputs(standard: Standard, subject: Any) -> tuple[list[Finding], list[str]]:
-    """The verdict where an ε shows: rows and columns as small as its root.
-
-    Arguments of unit size hide a wrong ε. Only where the reference adds one are they made small.
-    """
-    reference = standard.reference
-    epsilon = _epsilon(reference)
-    if epsilon is None:
-        return [], []
-    sensitive = reference.at(
-        [
-            _with_small_parts(leaf, epsilon) if i in reference.wanted else leaf
-            for i, leaf in enumerate(reference.leaves)
-        ]
-    )
-    other = standard.at(sensitive)
-    if not all(np.isfinite(truth).all() for truth in other.truth.values()):
-        return [], []
-    obtained = obtained_from(sensitive, subject)
-    judged = judge_gradients(other, obtained)
-    what = f"with some rows and columns as small as √{epsilon:g}"
-    found = list(_findings(other, obtained, judged, f"on your inputs {what}, "))
-    return found, [f"also run on your inputs {what}, where a wrong ε shows"]
+    """The verdict where an ε, a mean or ties show, if the reference has such."""
+    findings, notes = list[Finding](), list[str]()
+    for case in sensitive_inputs(standard.reference):
+        other = standard.at(case.reference) if case.tied is None else _tied(standard, case.tied)
+        if not all(np.isfinite(truth).all() for truth in other.truth.values()):
+            continue
+        obtained = case.obtained(subject)
+        judged = judge_gradients(other, obtained)
+        where = f"on your inputs with {case.words}"
+        findings += [] if findings else _findings(other, obtained, judged, f"{where}, ")
+        notes.append(f"also run {where}, where {case.shows} shows")
+    return findings, notes
 
 
-def _epsilon(reference: Reference) -> float | None:
-    """The largest small constant that the reference adds to something."""
-    with jax.enable_x64(True):
-        operations = equations(reference.forward_program)
-    found = [
-        float(atom.val)
-        for eqn in operations
-        if eqn.primitive.name in ("add", "max")
-        for atom in eqn.invars
-        if isinstance(atom, Literal) and is_float(atom.aval) and np.ndim(atom.val) == 0
-    ]
-    small = [value for value in found if SMALL[0] <= value <= SMALL[1]]
-    return max(small, default=None)
-
-
-def _with_small_parts(leaf: Any, epsilon: float) -> Any:
-    """The same with every third row and every third column scaled down to √ε."""
-    if np.ndim(leaf) < 2:
-        return leaf
-    array = np.array(leaf, np.float64)
-    size = float(np.sqrt(np.mean(np.square(array))))
-    if size == 0:
-        return leaf
-    scale = np.sqrt(epsilon) / size
-    array[1::3] *= scale
-    array[..., 1::3] *= scale
-    return (
-        jnp.asarray(array.astype(leaf.dtype))
-        if isinstance(leaf, jax.Array)
-        else array.astype(leaf.dtype)
-    )
+def _tied(standard: Standard, tied: Reference) -> Standard:
+    """The standard of a reference whose equal values are one; compiled once for all arguments."""
+    if "tied" not in standard.compiled:
+        standard.compiled["tied"] = Standard.of(tied, standard.arithmetic, standard.key)
+    of_the_program: Standard = standard.compiled["tied"]
+    return of_the_program.at(tied)

@@ -3,7 +3,7 @@
 import linecache
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
-from manual_bp.rounding.certificate import COMPARISONS, Exactly, Seed
+from manual_bp.rounding.certificate import COMPARISONS
 from manual_bp.rounding.operations import (
     FUNCTIONS,
     aval_of,
@@ -60,6 +60,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "term_left_out": ("a term of {} is left out", "Add it."),
     "factor_twice": ("a factor of {} is there once too often", "Leave one out."),
     "rows_scaled": ("each {} is multiplied by a number of its own", "Look for a factor by row."),
+    "slope_left_out": ("the slope of the function in {} is left out", "Multiply by it."),
     "function_left_out": ("{} is left out", "Apply it."),
     "sign_swapped": ("in {} there is + for −, or − for +", "Change the sign."),
     "operands_swapped": ("the operands of {} are swapped", "Swap them."),
@@ -69,9 +70,12 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "count_off_by_one": ("the count {old} in {} is {new}", "Take the same count."),
     "epsilon_outside_root": ("in {} ε is added to the root, not inside it", "Move ε inside."),
     "mask_missing": ("the mask of {} is left out", "Mask what comes back as well."),
+    "mask_inverted": ("the mask of {} is the other way round", "Swap its two sides."),
     "mask_off_by_one": ("the mask of {} is off by one", "Compare as the reference does."),
     "index_off_by_one": ("the index of {} is one too high or too low", "Count from 0."),
     "overwritten": ("in {} what falls on one place overwrites what is there", "Add it up."),
+    "factor_exchanged": ("{other} stands for a factor of {}", "Take the factor itself."),
+    "gradients_exchanged": ("each of them is given for the other", "Give them in their order."),
     "gradient_missing": ("no error comes back to it", "Compute it, or stop asking for it."),
     "rows_missing": ("{} {are} left out", "Go over all of them."),
     "cotangent_ignored": ("the cotangent is taken for ones", "Multiply by the cotangent."),
@@ -132,6 +136,27 @@ def _with_caller(
             backward.update(eqn.outvars)
 
 
+def exchanges_of(
+    program: ClosedJaxpr, cotangents: int, shape: tuple[int, ...]
+) -> list[tuple[JaxprEqn, Edit]]:
+    """For each factor of this shape on the way back: another array in its place."""
+    found, backward = [], set(program.jaxpr.invars[:cotangents])
+    for eqn, within, is_backward in _with_caller(program, backward):
+        if is_backward and eqn.primitive.name in ("mul", "dot_general"):
+            for j, operand in enumerate(eqn.invars):
+                if aval_of(operand).shape == shape:
+                    way = Way("factor_exchanged", "", _other_operand(eqn, j))
+                    found.append((eqn, Edit(way, described(eqn, within))))
+    return found
+
+
+def _other_operand(eqn: JaxprEqn, j: int) -> Result:
+    def result(ins: Sequence[Any], out: Any, other: Array) -> Any:
+        return bind(eqn, [other if i == j else one for i, one in enumerate(ins)])[0]
+
+    return result
+
+
 def described(eqn: JaxprEqn, within: str = "") -> str:
     """An operation for a sentence: the line of the reference that it comes from, or its name."""
     name = f"the operation {eqn.primitive.name!r}"
@@ -170,6 +195,8 @@ def _left_out(eqn: JaxprEqn) -> Iterator[Way]:
     kinds = {"mul": "factor_left_out", "div": "factor_left_out", "select_n": "mask_missing"}
     kinds |= dict.fromkeys(("add", "sub", "add_any"), "term_left_out")
     kinds |= dict.fromkeys((*FUNCTIONS, "integer_pow", "square"), "function_left_out")
+    if name == "scatter":
+        yield Way("function_left_out", "", _alone(0))
     if name not in kinds:
         return
     for j, operand in enumerate(eqn.invars):
@@ -177,11 +204,18 @@ def _left_out(eqn: JaxprEqn) -> Iterator[Way]:
             continue
         if aval_of(operand).dtype == out.dtype:
             yield Way(kinds[name], "", _alone(j))
+    if kinds[name] == "function_left_out":
+        yield Way("slope_left_out", "", _with_slope_of_one)
 
 
 def _alone(j: int) -> Result:
     """One operand in place of the result."""
     return lambda ins, out, scale: jnp.broadcast_to(ins[j], jnp.shape(out))
+
+
+def _with_slope_of_one(ins: Sequence[Any], out: Any, scale: Array) -> Any:
+    """The result itself; an error goes back through it unchanged."""
+    return lax.stop_gradient(out) + ins[0] - lax.stop_gradient(ins[0])
 
 
 def _of_operands(eqn: JaxprEqn) -> Iterator[Way]:
@@ -191,6 +225,8 @@ def _of_operands(eqn: JaxprEqn) -> Iterator[Way]:
         yield Way("sign_swapped", "", lambda ins, out, scale: other(*ins))
     if name in ("sub", "div"):
         yield Way("operands_swapped", "", lambda ins, out, scale: _swapped(name, ins))
+    if name == "select_n" and len(eqn.invars) == 3:
+        yield Way("mask_inverted", "", lambda ins, out, scale: bind(eqn, [ins[0], *ins[:0:-1]])[0])
     if name == "dot_general":
         for j, operand in enumerate(eqn.invars):
             shape = aval_of(operand).shape
@@ -200,8 +236,11 @@ def _of_operands(eqn: JaxprEqn) -> Iterator[Way]:
         space = eqn.params["dimension_numbers"].rhs_spec[2:]
         yield Way("kernel_not_flipped", "", _turned(eqn, 1, lambda k: jnp.flip(k, space)))
     if name in ("gather", "scatter-add", "scatter_add"):
-        for shifted in (lambda i: i + 1, lambda i: i - 1):
-            yield Way("index_off_by_one", "", _turned(eqn, 1, shifted))
+        rows = aval_of(eqn.invars[0]).shape[0]
+        for step in (1, -1):  # past the end it is left out, or goes on at the start
+            yield Way("index_off_by_one", "", _turned(eqn, 1, partial(jnp.add, step)))
+            around = lambda i, step=step: (i + step) % rows  # noqa: E731
+            yield Way("index_off_by_one", "", _turned(eqn, 1, around))
     if name in ("scatter-add", "scatter_add"):
         yield Way("overwritten", "", lambda ins, out, scale: _overwritten(eqn, ins))
 
@@ -286,46 +325,4 @@ def _of_comparison(eqn: JaxprEqn) -> Iterator[Way]:
     other = {"ge": lax.gt, "gt": lax.ge, "le": lax.lt, "lt": lax.le}.get(eqn.primitive.name)
     if other is not None:
         yield Way("mask_off_by_one", "", lambda ins, out, scale: other(*ins))
-
-
-class Edited(NamedTuple):
-    """A program run in float64 with one of its operations wrong.
-
-    Attributes:
-        ways: those of each operation, by its identity, with their numbers.
-        chosen: the number of the edit that is made.
-        scale: by how much, where it is a scale.
-    """
-
-    ways: Mapping[int, Sequence[tuple[int, Way]]]
-    chosen: Array
-    scale: Array
-
-    def constant(self, value: Any, seed: Seed) -> Any:
-        """A number of the program."""
-        return value
-
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
-        """The results of one operation."""
-        out = bind(eqn, inputs)
-        for number, way in self.ways.get(id(eqn), ()):
-            wrong = way.result(inputs, out[0], self.scale)
-            out = [jnp.where(self.chosen == number, wrong, out[0])]
-        return out
-
-    def plain(self, value: Any) -> Array:
-        """The value as an array."""
-        return jnp.asarray(value)
-
-
-class Keeping(Exactly):
-    """A program run in float64, every result kept."""
-
-    def __init__(self, kept: list[tuple[JaxprEqn, Any]]) -> None:
-        self.kept = kept
-
-    def apply(self, eqn: JaxprEqn, inputs: Sequence[Any], seed: Seed) -> list[Any]:
-        """The results of one operation."""
-        out = bind(eqn, inputs)
-        self.kept += [(eqn, value) for value in out if is_float(value)]
-        return out
+    yield Way("mask_inverted", "", lambda ins, out, scale: ~out)

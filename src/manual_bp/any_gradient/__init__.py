@@ -1,0 +1,1 @@
+"""Any hand-written gradient: whether it is right, and which of its terms is not."""
