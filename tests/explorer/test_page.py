@@ -169,11 +169,6 @@ def test_a_picture_of_another_size(case, steps, tmp_path, picture):
         write(tmp_path / "page.html", case.net, steps, picture=picture)
 
 
-def test_a_diagnosis_of_no_network(tmp_path):
-    diagnosis = mbp.check_vjp(lambda x: (x**2).sum(), lambda x: (x**2).sum(), jnp.ones(3))
-    with pytest.raises(ValueError, match="diagnosis: expected that of a network's"):
-        diagnosis.page(tmp_path / "page.html")
-
 
 def test_only_the_command_line_imports_it():
     """And what says so: the package itself, and `Diagnosis.page`, when it is called."""

@@ -112,9 +112,9 @@ def diagnosed(standard: Standard, subject: Any) -> Diagnosis:
             findings = found or findings
             notes += more
     names = read.name, subject_name(subject), "jax.vjp in float64", standard.arithmetic.name
-    return Diagnosis(
-        tuple(findings), Agreement(tuple(row for _, row in judged), *names, tuple(notes))
-    )
+    agreement = Agreement(tuple(row for _, row in judged), *names, tuple(notes))
+    shown = tuple(one for one, _ in judged if one.place.equation == GRADIENT)
+    return Diagnosis(tuple(findings), agreement, judged=shown)
 
 
 # ── What is wrong ────────────────────────────────────────────────────────────────────────────────

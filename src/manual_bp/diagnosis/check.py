@@ -25,6 +25,7 @@ from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.surroundings import judging
 from manual_bp.text import of_bound, printable
 from manual_bp.verdicts.compare import Agreement, check_settings
+from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.reading import Reading, nearest_reading
 from manual_bp.verdicts.rows import AGREES, NONFINITE, NOT_GIVEN, Row
 from manual_bp.witnesses.autodiff import autodiff
@@ -41,6 +42,7 @@ class Diagnosis:
         warnings: what this batch could not have shown.
         reading: the numbers that were judged, which `page` shows; None of a function that is no
             network.
+        judged: the numbers of such a function.
     """
 
     findings: tuple[Finding, ...]
@@ -48,6 +50,7 @@ class Diagnosis:
     convention: Convention = Convention()  # noqa: RUF009 (frozen)
     warnings: tuple[str, ...] = ()
     reading: Reading | None = field(default=None, repr=False, compare=False)
+    judged: tuple[Judged, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -98,8 +101,9 @@ class Diagnosis:
     def page(self, path: str | PathLike[str]) -> None:
         """Write a page to look at: every matrix and sum, with the wrong cells marked.
 
+        Of a function that is no network it shows each gradient beside the right one.
+
         Raises:
-            ValueError: the diagnosis is of a function that is no network.
             OSError: the file cannot be written.
         """
         from manual_bp.explorer.page import write_diagnosis  # which stands below this room

@@ -12,6 +12,7 @@ from manual_bp.calls import check_network, examples
 from manual_bp.checks import Problems, kind, parts, shown
 from manual_bp.diagnosis.check import Diagnosis
 from manual_bp.explorer.content import of_network, of_step
+from manual_bp.explorer.gradients import gradients_page
 from manual_bp.explorer.sample import Sample
 from manual_bp.explorer.steps import Step
 from manual_bp.files.atomic import replacing
@@ -83,16 +84,14 @@ def write_diagnosis(path: str | os.PathLike[str], diagnosis: Diagnosis) -> None:
     """Write a page of what `check` found.
 
     Raises:
-        ValueError: the diagnosis is of no network.
         OSError: the file cannot be written.
     """
     if not isinstance(diagnosis, Diagnosis):
         raise TypeError(f"diagnosis: expected what check gives, got {kind(diagnosis)}")
     if diagnosis.reading is None:
-        raise ValueError(
-            "diagnosis: expected that of a network's backward pass, which check gives; that of "
-            "any other function has no six steps to show"
-        )
+        with replacing(path) as file:
+            file.write(gradients_page(diagnosis).encode())
+        return
     params, x, y = diagnosis.reading.call[1:]
     title = f"{diagnosis.agreement.subject}, {diagnosis.agreement.network}"
     _write(path, title, [(Step(params, x, y), diagnosis)], (), None)
