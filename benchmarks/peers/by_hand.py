@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 import manual_bp as mbp
-from manual_bp.training.epoch import descend
+from manual_bp.training.epoch import Rule, descend
 from peers.peer import Gradients, Peer
 from works import Work
 
@@ -14,6 +14,6 @@ def gradients(work: Work) -> Gradients:
 
 def peer(work: Work) -> Peer:
     """An epoch of `manual_bp.fit`: its scan, C of each step and nothing of accuracy."""
-    net, eta = work.net, jnp.asarray(work.learning_rate, work.dtype)
-    epoch = lambda params, x, y: descend(net, None, params, None, (x, y), eta)  # noqa: E731
+    rule, eta = Rule(work.net), jnp.asarray(work.learning_rate, work.dtype)
+    epoch = lambda params, x, y: descend(rule, params, None, (x, y), eta)  # noqa: E731
     return Peer("by hand", epoch, work.params, [work.batches])

@@ -169,7 +169,6 @@ def test_a_picture_of_another_size(case, steps, tmp_path, picture):
         write(tmp_path / "page.html", case.net, steps, picture=picture)
 
 
-
 def test_only_the_command_line_imports_it():
     """And what says so: the package itself, and `Diagnosis.page`, when it is called."""
     importing = {

@@ -1,17 +1,22 @@
 """Run by test_parallel.py in a process of its own, on eight virtual devices: a verdict a line."""
 
+import contextlib
+import io
 import os
 import sys
+import tempfile
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import manual_bp as mbp
+from manual_bp.cli.main import main
 
 EVERYTHING = "everything" in sys.argv
 BOTH = ("data", "model")
@@ -113,12 +118,88 @@ def sharded_arguments():
     yield "where results lie", "" if specs == ["data", P(None, None)] else str(specs)
 
 
+def training():
+    """fit on a mesh: the parameters of one device, to rounding, and its history."""
+    params, x, y = case(DEEP, 45)
+    sgd, adam = {"learning_rate": 0.5}, {"optimizer": optax.adam(0.01)}
+    how = {"epochs": 2, "batch_size": 20, "key": jax.random.key(3), "validation": (x[:9], y[:9])}
+    cases = {
+        "data": ("8", False, AxisType.Auto, sgd),
+        "both": ("2x4", False, AxisType.Explicit, sgd | {"verify_every": 2}),
+        "fully sharded, adam": ("4x2", True, AxisType.Auto, adam),
+        "model": ("model", False, AxisType.Explicit, adam),
+    }
+    with jax.enable_x64(True):
+        params, x, y = jax.tree.map(lambda one: np.asarray(one, "float64"), (params, x, y))
+        how["validation"] = x[:9], y[:9]
+        for name, (devices, fully, kind, rule) in cases.items():
+            expected, alone = mbp.fit(DEEP, params, x, y, **how, **rule)
+            on = mesh(devices, kind)
+            found, history = mbp.fit(
+                DEEP, params, x, y, **how, **rule, mesh=on, fully_sharded=fully
+            )
+            off = max(
+                float(np.abs(got - right).max())
+                for got, right in zip(*map(jax.tree.leaves, jax.device_get((found, expected))),
+                                      strict=True)
+            )  # fmt: skip
+            lies = mbp.parallel.Layout(DEEP, on, fully).W(1)
+            curves = np.allclose(history.validation_cost, alone.validation_cost, rtol=1e-12)
+            same = curves and history.accuracy.tolist() == alone.accuracy.tolist()
+            wrong = [f"off by {off:.1e}"] * (off > 1e-13)
+            wrong += ["another history"] * (not same)
+            wrong += [f"W1 lies as {found[0].W.sharding}"] * (
+                found[0].W.sharding != NamedSharding(on, lies)
+            )
+            yield name, "; ".join(wrong)
+        first, half = mbp.fit(DEEP, params, x, y, **how | {"epochs": 1}, **rule, mesh=on)
+        again, _ = mbp.fit(
+            DEEP, first, x, y, **how | {"epochs": 1}, **rule, mesh=on, start_epoch=half.epoch,
+            optimizer_state=half.optimizer_state,
+        )  # fmt: skip
+        same = jax.tree.map(np.array_equal, *jax.device_get((again, found)))
+        yield "resumed", "" if all(jax.tree.leaves(same)) else "not the same bits"
+
+
+def command_line():
+    """manual-bp train --mesh, and what it refuses."""
+    folder = tempfile.mkdtemp()
+    files = [os.path.join(folder, name) for name in ("one.safetensors", "many.safetensors")]
+    short = ["train", "--sizes", "64-32-16-10", "--epochs", "2", "--quiet", "--dtype", "float64"]
+    for file, more in zip(files, ([], ["--mesh", "data=4,model=2"]), strict=True):
+        code, said = ran([*short, "--save", file, *more])
+        yield f"train {' '.join(more)}", "" if code == 0 else said
+    with jax.enable_x64(True):
+        (_, one, _), (_, many, _) = map(mbp.load, files)
+    same = jax.tree.map(lambda a, b: np.allclose(a, b, rtol=0, atol=1e-9), one, many)
+    yield "the same parameters", "" if all(jax.tree.leaves(same)) else "they differ"
+    for mesh_, words in (
+        ("data=9", "--mesh: data=9 takes 9 devices, and 8 are there"),
+        ("dta=2", "--mesh: expected how many devices along data, model or both"),
+        ("data=two", "--mesh: expected how many devices"),
+        ("model=5", "--sizes, --mesh: the width 16 of layer 2 is split over model"),
+    ):
+        code, said = ran([*short, "--mesh", mesh_])
+        yield mesh_, "" if code == 2 and words in said and "Traceback" not in said else said
+
+
+def ran(argv):
+    """The exit code of a command, and what it says on the error stream."""
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        code = main(argv)
+    return code, errors.getvalue()
+
+
 def refusals():
     for name, call, words in (
         ("widths", lambda: mbp.parallel.backprop(
             mbp.Network((15, 30, 8), ("tanh", "softmax"), "cross_entropy"),
             mesh("2x4", AxisType.Auto)), "the width 30 of layer 1 is split over model, and 4 does"),
         ("mesh", lambda: mbp.parallel.backprop(DEEP, 3), "mesh: expected one of jax.make_mesh"),
+        ("microbatch", lambda: mbp.fit(DEEP, *case(DEEP, 8), epochs=1, batch_size=4,
+            key=jax.random.key(0), learning_rate=1.0, microbatch=2, mesh=mesh("8", AxisType.Auto)),
+         "microbatch, mesh: expected one of them alone"),
         ("axes", lambda: mbp.parallel.backprop(DEEP, jax.make_mesh((8,), ("batch",))),
          "mesh: expected the axes 'data', 'model' or both"),
     ):  # fmt: skip
@@ -131,7 +212,7 @@ def refusals():
 
 if __name__ == "__main__":
     wrong = 0
-    for section in (layouts, sharded_arguments, refusals):
+    for section in (layouts, sharded_arguments, training, command_line, refusals):
         for name, what in section():
             print(f"{section.__name__}: {name}: {what or 'right'}", flush=True)
             wrong += bool(what)

@@ -32,7 +32,10 @@ def told():
     return done.stdout.splitlines() + ([] if done.returncode in (0, 1) else [done.stderr])
 
 
-@pytest.mark.parametrize("section", ["layouts", "sharded_arguments", "refusals"])
+SECTIONS = "layouts", "sharded_arguments", "training", "command_line", "refusals"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_on_eight_devices(told, section):
     lines = [line for line in told if line.startswith(f"{section}: ")]
     assert len(lines) >= 3
@@ -53,7 +56,7 @@ def test_every_mesh_and_function():
 
 
 def test_nothing_broke_off(told):
-    assert all(line.split(":")[0] in ("layouts", "sharded_arguments", "refusals") for line in told)
+    assert all(line.split(":")[0] in SECTIONS for line in told)
 
 
 def test_the_page_on_parallel():

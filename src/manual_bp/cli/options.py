@@ -1,6 +1,7 @@
 """The options that several commands share, and what they stand for."""
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 
 import jax
 from cyclopts import Parameter, Token
+from jax.sharding import AxisType, Mesh
 
 from manual_bp.costs import COSTS
 from manual_bp.costs import cost as cost_named
@@ -127,6 +129,27 @@ def widths(text: str | None) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def mesh_of(text: str, devices: Sequence[jax.Device]) -> Mesh:
+    """The mesh of --mesh: some of these devices, along the axes that it names."""
+    shape = dict(part.partition("=")[::2] for part in text.split(","))
+    if not set(shape) <= {"data", "model"} or not all(
+        size.isdecimal() and int(size) for size in shape.values()
+    ):
+        raise ValueError(
+            f"--mesh: expected how many devices along data, model or both, such as "
+            f"data=4,model=2, got {text!r}"
+        )
+    sizes = tuple(map(int, shape.values()))
+    if (wanted := math.prod(sizes)) > len(devices):
+        there = f"{len(devices)} {'is' if len(devices) == 1 else 'are'} there"
+        raise ValueError(
+            f"--mesh: {text} takes {wanted} devices, and {there}; take a smaller mesh, or let a "
+            f"CPU count as several: XLA_FLAGS=--xla_force_host_platform_device_count={wanted}"
+        )
+    chosen, auto = devices[: math.prod(sizes)], (AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(sizes, tuple(shape), auto, devices=chosen)
+
+
 @Parameter(name="*", group="Device")
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
@@ -198,6 +221,8 @@ _FLAGS = {
     "ignore": "--ignore",
     "task": "--task",
     "fraction": "--test",
+    "net, mesh": "--sizes, --mesh",
+    "fully_sharded": "--fully-sharded",
 }
 
 

@@ -22,6 +22,7 @@ from manual_bp.cli.options import (
     NetworkOptions,
     Positive,
     RunOptions,
+    mesh_of,
     named_as_flags,
 )
 from manual_bp.cli.training_report import check_picture, closing, draw, examples, hint, line
@@ -111,6 +112,8 @@ def train(
     load: Path | None = None,
     picture: Path | None = None,
     quiet: bool = False,
+    mesh: str | None = None,
+    fully_sharded: bool = False,
 ) -> int:
     """Train a network, by default on handwritten digits; Ctrl-C ends it after the epoch.
 
@@ -130,6 +133,9 @@ def train(
         picture: draw to this file: cost and accuracy of each epoch, and what was trained, with the
             δ of the first batch
         quiet: print the closing line alone
+        mesh: train on several devices, such as data=4,model=2: the examples split over 4 of them,
+            and the weights over 2
+        fully_sharded: split the weights over the devices of data as well
     """
     network, run = network or TrainedNetwork(), run or TrainingRun()
     device = device or DeviceOptions()
@@ -137,7 +143,8 @@ def train(
     terminal.check_target("--picture", picture)
     if picture:
         check_picture(picture)
-    with device.in_force(run.dtype):
+    with device.in_force(run.dtype) as on:
+        devices = None if mesh is None else mesh_of(mesh, jax.devices(on.platform))
         encoding = load_encoding(load) if load is not None else None
         data, drawn = run.parts(encoding)
         if patience is not None and data.x_test is None:
@@ -172,6 +179,7 @@ def train(
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,
+                mesh=devices, fully_sharded=fully_sharded,
             )  # fmt: skip
         except AssertionError as error:
             print(f"manual-bp train: error: {error}", file=sys.stderr)
@@ -335,15 +343,16 @@ def _fit(
         warnings.simplefilter("ignore", RuntimeWarning)  # history.stopped says it
         interrupted = False
         try:
-            last = mbp.fit(
-                file.net,
-                params,
-                epochs=epochs - start,
-                on_epoch=on_epoch,
-                start_epoch=start,
-                optimizer_state=state,
-                **how,
-            )
+            with named_as_flags():
+                last = mbp.fit(
+                    file.net,
+                    params,
+                    epochs=epochs - start,
+                    on_epoch=on_epoch,
+                    start_epoch=start,
+                    optimizer_state=state,
+                    **how,
+                )
         except KeyboardInterrupt:
             interrupted = True
     interrupted |= interrupts.pressed

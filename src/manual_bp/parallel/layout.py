@@ -157,3 +157,7 @@ class Layout:
         layers = tuple(Layer(*layer) for layer in params)
         placed: tuple[Layer, ...] = self.put(layers, self.params(params))
         return placed
+
+    def put_everywhere(self, tree: Any) -> Any:
+        """The arrays, whole on every device."""
+        return jax.device_put(tree, NamedSharding(self.on_auto_axes, P()))

@@ -171,7 +171,7 @@ def backprop(net: Network, mesh: Mesh, *, fully_sharded: bool = False) -> Callab
         >>> step.dW[0].sharding.spec
         P('model', None)
     """
-    return partial(_call, Layout(net, mesh, fully_sharded), _whole)
+    return partial(_call, Layout(net, mesh, fully_sharded), whole)
 
 
 def value_and_grad(
@@ -193,7 +193,8 @@ def value_and_grad(
     return partial(_call, Layout(net, mesh, fully_sharded), _cost_and_gradients)
 
 
-def _whole(record: Backprop) -> Backprop:
+def whole(record: Backprop) -> Backprop:
+    """All of it, for `program`."""
     return record
 
 

@@ -5,7 +5,7 @@ the step that went wrong, `evaluate` measures.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,27 @@ from manual_bp.backprop import cost, forward, mean_cost, update
 from manual_bp.checks import theirs
 from manual_bp.lean import Microbatch, class_of, descent_step
 from manual_bp.network import Network, Params
+from manual_bp.parallel import steps
+from manual_bp.parallel.layout import Layout
 
 Batches = tuple[Array, Array]
 """Mini-batches of one size, stacked: x is (steps, batch, n_0), y is (steps, batch, n_L)."""
+
+
+class Rule(NamedTuple):
+    """How a step is taken.
+
+    Attributes:
+        net: the network.
+        optimizer: of optax; None for the course's own update.
+        microbatch: of each step, so many examples at a time.
+        layout: on which devices; None for one.
+    """
+
+    net: Network
+    optimizer: optax.GradientTransformation | None = None
+    microbatch: Microbatch = None
+    layout: Layout | None = None
 
 
 @partial(jax.jit, static_argnums=3)
@@ -38,16 +56,14 @@ def shuffled(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6, 7), donate_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(0, 5), donate_argnums=(1, 2))
 def descend(
-    net: Network,
-    optimizer: optax.GradientTransformation | None,
+    rule: Rule,
     params: Params,
     state: Any,
     batches: Batches,
     learning_rate: Scalar | None = None,
     classes: bool = False,
-    microbatch: Microbatch = None,
 ) -> tuple[Params, Any, Array, Array, Array]:
     """A step of gradient descent on each mini-batch in turn; `params` and `state` are used up.
 
@@ -57,30 +73,24 @@ def descend(
 
     def step(carry: tuple[Params, Any], batch: Batches) -> tuple[tuple[Params, Any], Any]:
         (params, state), (x, y) = carry, batch
-        carry, (C, a) = _step(net, optimizer, params, state, x, y, learning_rate, microbatch)
+        carry, (C, a) = _step(rule, params, state, x, y, learning_rate)
         return carry, (C, a if classes else None)
 
     (params, state), (C, a) = jax.lax.scan(step, (params, state), batches)
-    right = _right(net, a, batches[1]).sum() if classes else jnp.array(0)
+    right = _right(rule.net, a, batches[1]).sum() if classes else jnp.array(0)
     return params, state, C, right, all_finite(params)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6))
+@partial(jax.jit, static_argnums=0)
 def until_nonfinite(
-    net: Network,
-    optimizer: optax.GradientTransformation | None,
-    params: Params,
-    state: Any,
-    batches: Batches,
-    learning_rate: Scalar | None,
-    microbatch: Microbatch = None,
+    rule: Rule, params: Params, state: Any, batches: Batches, learning_rate: Scalar | None
 ) -> tuple[Params, Any, Array, Array]:
     """`descend` up to the first step whose cost or update is not finite, that step, and its C."""
 
     def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         now, i, _, _ = carry
         x, y = batches[0][i], batches[1][i]
-        new, (C, _) = _step(net, optimizer, now[0], now[1], x, y, learning_rate, microbatch)
+        new, (C, _) = _step(rule, now[0], now[1], x, y, learning_rate)
         finite = jnp.isfinite(C) & all_finite(new[0])
         kept = jax.tree.map(partial(jnp.where, finite), new, now)
         return kept, i + finite, C, finite
@@ -94,17 +104,14 @@ def until_nonfinite(
 
 
 def _step(
-    net: Network,
-    optimizer: optax.GradientTransformation | None,
-    params: Params,
-    state: Any,
-    x: Array,
-    y: Array,
-    learning_rate: Scalar | None,
-    microbatch: Microbatch,
+    rule: Rule, params: Params, state: Any, x: Array, y: Array, learning_rate: Scalar | None
 ) -> tuple[tuple[Params, Any], tuple[Array, Array]]:
     """One step: (params, state) after it, C and aᴸ before it."""
-    C, a, gradients = descent_step(net, params, x, y, microbatch)
+    net, optimizer, microbatch, layout = rule
+    if layout is None:
+        C, a, gradients = descent_step(net, params, x, y, microbatch)
+    else:
+        C, a, gradients = steps.descent_step(layout, params, x, y)
     if optimizer is None:
         assert learning_rate is not None  # fit has seen to it
         return (update(params, gradients, learning_rate), state), (C, a)

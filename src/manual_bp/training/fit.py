@@ -5,23 +5,30 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from manual_bp.arrays import cast, in_64_bits
+from manual_bp.backprop import backprop
 from manual_bp.calls import read_call
 from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
 from manual_bp.lean import Microbatch, check_microbatch
 from manual_bp.meshes import moved_to_auto_axes
 from manual_bp.network import Layer, Network, Params
+from manual_bp.parallel import steps
+from manual_bp.parallel.layout import Layout
+from manual_bp.record import Backprop
 from manual_bp.surroundings import standard_promotion
 from manual_bp.training.epoch import (
     Batches,
+    Rule,
     copy,
     descend,
     evaluate,
@@ -56,6 +63,8 @@ def fit(
     start_epoch: int = 0,
     optimizer_state: Any = None,
     microbatch: Microbatch = None,
+    mesh: Mesh | None = None,
+    fully_sharded: bool = False,
 ) -> tuple[tuple[Layer, ...], History]:
     """Train by mini-batch gradient descent: W ← W − η ∂C/∂W, b ← b − η ∂C/∂b, or by optax.
 
@@ -83,6 +92,9 @@ def fit(
             `epoch` and `optimizer_state`.
         optimizer_state: see `start_epoch`; by default the optimiser starts afresh.
         microbatch: of each step, so many examples at a time, as in `value_and_grad`.
+        mesh: train on all of its devices, as `parallel.value_and_grad` does; each W lies there as
+            `parallel.Layout` says. The batches are those of one device, in the same order.
+        fully_sharded: see `parallel.value_and_grad`.
 
     Returns:
         params and a `History`. A cost, weight or bias that turns NaN or Inf ends training with a
@@ -109,7 +121,7 @@ def fit(
         net=net, params=params, x=x, y=y, epochs=epochs, batch_size=batch_size, key=key,
         learning_rate=learning_rate, optimizer=optimizer, validation=validation,
         verify_every=verify_every, start_epoch=start_epoch, optimizer_state=optimizer_state,
-        microbatch=microbatch,
+        microbatch=microbatch, mesh=mesh, fully_sharded=fully_sharded,
     )  # fmt: skip
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch: expected a function, got {shown(on_epoch)}")
@@ -176,6 +188,16 @@ class Plan:
     start_epoch: int = 0
     optimizer_state: Any = None
     microbatch: Microbatch = None
+    mesh: Mesh | None = None
+    fully_sharded: bool = False
+
+    @cached_property
+    def rule(self) -> Rule:
+        """How each step is taken."""
+        layout = None
+        if self.mesh is not None:
+            layout = Layout(self.net, self.mesh, self.fully_sharded)
+        return Rule(self.net, self.optimizer, self.microbatch, layout)
 
     def __post_init__(self) -> None:
         """Raise one error that names all that does not fit."""
@@ -211,7 +233,12 @@ class Plan:
                 "optimizer_state: it goes with optimizer, which is not given; leave it out"
             )
         random_key("key", self.key, problems)
+        if self.mesh is None and self.fully_sharded:
+            problems.value("fully_sharded: it goes with mesh, which is not given; leave it out")
+        if self.mesh is not None and self.microbatch is not None:
+            problems.value("microbatch, mesh: expected one of them alone, got both")
         problems.raise_all()
+        _ = self.rule  # whose layout says what does not fit its devices
 
     def _check_validation(self, problems: Problems) -> None:
         if self.validation is None:
@@ -229,11 +256,21 @@ class Plan:
         except ValueError as error:
             problems.value(f"validation: {error}")
 
+    def placed(self, params: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """The parameters on the caller's own mesh, whose axes may be Explicit."""
+        layout = self.rule.layout
+        if layout is None or layout.is_auto:
+            return params
+        placed: tuple[Layer, ...] = layout.put(params, layout.params(params), layout.mesh)
+        return placed
+
     def run(self) -> Iterator[tuple[tuple[Layer, ...], History]]:
         """Train: params and the history so far, a pair after each epoch."""
         dtype = self.params[0][0].dtype
         with in_64_bits(dtype):
             params = copy(moved_to_auto_axes(tuple(Layer(*layer) for layer in self.params)))
+            if self.rule.layout is not None:
+                params = self.rule.layout.put_params(params)
             state = taken_up(self.optimizer, params, self.optimizer_state)
         return _in_64_bits(dtype, _train(self, params, state))
 
@@ -323,6 +360,8 @@ def _train(
     net = plan.net
     given = jax.tree.map(jnp.asarray, (plan.x, plan.y, plan.validation))
     x, y, validation = moved_to_auto_axes(given)
+    if plan.rule.layout is not None:
+        x, y, validation = plan.rule.layout.put_everywhere((x, y, validation))
     classes = _are_classes(net, y) and (validation is None or _are_classes(net, validation[1]))
     dtype, eta = params[0][0].dtype, None
     if plan.learning_rate is not None:
@@ -337,7 +376,7 @@ def _train(
         params, state, C, right, finite = _epoch(plan, done, groups, eta, classes)
         if not finite:
             done, stopped = _before_nonfinite(plan, done, groups, eta)
-            yield done.params, curves.history(done, stopped)
+            yield plan.placed(done.params), curves.history(done, stopped)
             return
         seconds = time.perf_counter() - started
         row = {"cost": C / len(y), "accuracy": right / len(y), "seconds": seconds}
@@ -346,7 +385,7 @@ def _train(
             row |= {"validation_cost": C, "validation_accuracy": right / len(validation[1])}
         done = _Done(params, state, epoch + 1)
         curves.append(row)
-        yield params, curves.history(done)
+        yield plan.placed(params), curves.history(done)
 
 
 class _Curves:
@@ -382,10 +421,8 @@ def _epoch(
         if plan.verify_every and step % plan.verify_every == 0:
             if results and not results[-1][-1]:
                 break
-            _verify(plan.net, params, batches, start.epoch, step)
-        params, state, *result = descend(
-            plan.net, plan.optimizer, params, state, batches, eta, classes, plan.microbatch
-        )
+            _verify(plan.rule, params, batches, start.epoch, step)
+        params, state, *result = descend(plan.rule, params, state, batches, eta, classes)
         results.append((batches[1].shape[1], *result))
     # Until here nothing has waited for the device, unless to verify.
     total, right, finite = 0.0, 0, True
@@ -409,9 +446,15 @@ def _segments(groups: tuple[Batches, ...], every: int | None) -> Iterator[tuple[
         first += steps
 
 
-def _verify(net: Network, params: Params, batches: Batches, epoch: int, step: int) -> None:
+def _verify(rule: Rule, params: Params, batches: Batches, epoch: int, step: int) -> None:
     """Hold the step that comes next against autodiff."""
-    found = compare.compare(net, params, batches[0][0], batches[1][0])
+    x, y = batches[0][0], batches[1][0]
+    ours: Any = backprop
+    if rule.layout is not None:
+        params, x, y = jax.device_get((params, x, y))
+        record = steps.program(rule.layout, steps.whole)(params, x, y)
+        ours = Backprop(*jax.device_get(record))
+    found = compare.compare(rule.net, params, x, y, subject=ours)
     try:
         found.raise_if_disagrees()
     except AssertionError as error:
@@ -427,9 +470,7 @@ def _before_nonfinite(
     """The last finite parameters of an epoch that went wrong, found by going through it again."""
     params, state, step = start.params, start.state, 0
     for batches in groups:
-        params, state, taken, C = until_nonfinite(
-            plan.net, plan.optimizer, params, state, batches, eta, plan.microbatch
-        )
+        params, state, taken, C = until_nonfinite(plan.rule, params, state, batches, eta)
         step += int(taken)
         if taken < len(batches[0]):
             break
