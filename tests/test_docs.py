@@ -96,7 +96,7 @@ def test_the_training_page(monkeypatch, tmp_path, capsys):
         for x, k in zip(iris.data, iris.target, strict=True):
             print(*x, iris.target_names[k], sep=",", file=file)
     page = (ROOT / "docs" / "training.md").read_text()
-    commands, told, program, shown = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
+    commands, told, *programs = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
     install, *commands = [line.split()[1:] for line in commands.splitlines()]
     assert install == ["install", "manual_bp"]
     (code, out, _), (predicted, classes, right) = (
@@ -106,8 +106,10 @@ def test_the_training_page(monkeypatch, tmp_path, capsys):
     assert classes.split()[:2] == ["setosa", "setosa"]
     assert int(right.split()[0]) >= 140
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, "docs/training.md", "exec"), {"__name__": "training"})
-    assert capsys.readouterr().out == shown
+    namespace = {"__name__": "training"}
+    for program, shown in zip(programs[::2], programs[1::2], strict=True):
+        exec(compile(program, "docs/training.md", "exec"), namespace)
+        assert capsys.readouterr().out == shown
 
 
 def test_the_page_on_any_gradient(tmp_path, capsys):

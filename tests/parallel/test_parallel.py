@@ -61,7 +61,8 @@ def test_nothing_broke_off(told):
 
 def test_the_page_on_parallel():
     """Its code runs on the devices that it makes, and prints what is shown."""
-    ((_, code, shown),) = blocks(ROOT / "docs" / "parallel.md")
+    _, codes, prints = zip(*blocks(ROOT / "docs" / "parallel.md"), strict=True)
+    code, shown = "\n".join(codes), "".join(prints)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         capture_output=True,

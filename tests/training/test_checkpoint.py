@@ -19,8 +19,8 @@ import manual_bp as mbp
 from manual_bp.files.encoding import Encoding
 from manual_bp.training import checkpoint
 from manual_bp.training.checkpoint import load, load_encoding, load_settings, save
-from manual_bp.training.fit import taken_up
 from manual_bp.training.history import CURVES, named
+from manual_bp.training.plan import taken_up
 from training_case import KEY, NET, OPTIMIZERS, case, run, same
 
 OLD = pathlib.Path(__file__).with_name("trained_0_1_0.npz")

@@ -368,9 +368,9 @@ def test_verifying_changes_no_number(monkeypatch, every):
     expected, history = run(params, x, y)
     seen, compare = [], agreement.compare
 
-    def noted(net, params, x, y):
+    def noted(net, params, x, y, **subject):
         seen.append(x.shape[0])
-        return compare(net, params, x, y)
+        return compare(net, params, x, y, **subject)
 
     monkeypatch.setattr(agreement, "compare", noted)
     got, verified = run(params, x, y, verify_every=every)
@@ -394,9 +394,8 @@ def test_a_mistake_that_shows_late_is_named_with_its_step(monkeypatch):
     params, x, y = case()
     calls, compare = [], agreement.compare
 
-    def late(net, params, x, y):
+    def late(net, params, x, y, subject):
         calls.append(1)
-        subject = mbp.backprop
         if len(calls) == 4:
 
             def subject(*args):

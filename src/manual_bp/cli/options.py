@@ -233,8 +233,7 @@ def named_as_flags(**flags: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         known, message = _FLAGS | flags, str(error)
-        argument, colon, rest = message.partition(":")
-        message = known.get(argument, argument) + colon + rest
         for name, flag in known.items():
+            message = re.sub(rf"(?m)^(  - )?{re.escape(name)}:", rf"\1{flag}:", message)
             message = message.replace(f"({name})", f"({flag})")
         raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from error

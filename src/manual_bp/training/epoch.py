@@ -45,8 +45,7 @@ def shuffled(
 ) -> tuple[Batches, ...]:
     """The examples in random order as mini-batches: all full ones, then what is left, if any."""
     m = len(y)
-    # Half the time of jax.random.permutation, which sorts twice lest two of the 32-bit numbers tie.
-    order = jnp.argsort(jax.random.bits(key, (m,)))
+    order = order_of(key, m)
     full = m - m % batch_size
     groups = [(order[:full], batch_size), (order[full:], m - full)]
     return tuple(
@@ -54,6 +53,13 @@ def shuffled(
         for rows, size in groups
         if len(rows)
     )
+
+
+@partial(jax.jit, static_argnums=1)
+def order_of(key: Array, m: int) -> Array:
+    """The numbers of m examples in random order."""
+    # Half the time of jax.random.permutation, which sorts twice lest two of the 32-bit numbers tie.
+    return jnp.argsort(jax.random.bits(key, (m,)))
 
 
 @partial(jax.jit, static_argnums=(0, 5), donate_argnums=(1, 2))

@@ -1,0 +1,177 @@
+"""Where the mini-batches of an epoch come from: arrays in memory, in files, or anybody's iterator.
+
+Each source gives them as segments: mini-batches of one size, stacked, which one program takes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from manual_bp.calls import read_call
+from manual_bp.checks import kind, theirs
+from manual_bp.network import Network, Params
+from manual_bp.training.epoch import Batches, one_hot, one_of_two, order_of, shuffled
+
+AT_ONCE = 1 << 25  # bytes of a file's examples that are in memory as one segment
+
+
+class Source(Protocol):
+    """What an epoch goes through."""
+
+    @property
+    def steps(self) -> int | None:
+        """How many mini-batches that is; None where nobody knows."""
+
+    @property
+    def classes(self) -> bool:
+        """Whether the targets are those of classes, so that there is an accuracy."""
+
+    def epoch(self, number: int, key: Array) -> Iterator[Batches]:
+        """The segments of an epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Arrays of JAX's, all examples in them."""
+
+    net: Network
+    x: Array
+    y: Array
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Full mini-batches, and what is left."""
+        return math.ceil(len(self.x) / self.batch_size)
+
+    @cached_property
+    def classes(self) -> bool:
+        """Whether all of the targets are those of classes."""
+        return are_classes(self.net, self.y)
+
+    def epoch(self, number: int, key: Array) -> Iterator[Batches]:
+        """All examples once, in an order drawn from the epoch's key."""
+        yield from shuffled(self.x, self.y, jax.random.fold_in(key, number), self.batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class InFiles:
+    """Memory-mapped arrays, of which a few mini-batches are read at a time."""
+
+    net: Network
+    params: Params
+    x: Any
+    y: Any
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Full mini-batches, and what is left."""
+        return math.ceil(len(self.x) / self.batch_size)
+
+    @cached_property
+    def classes(self) -> bool:
+        """Whether all of the targets are those of classes."""
+        length = max(1, AT_ONCE // max(1, self.y[:1].nbytes))
+        starts = range(0, len(self.y), length)
+        return all(are_classes(self.net, self._read(slice(i, i + length))[1]) for i in starts)
+
+    def epoch(self, number: int, key: Array) -> Iterator[Batches]:
+        """The mini-batches that arrays in memory would give, in the same order."""
+        order = np.asarray(order_of(jax.random.fold_in(key, number), len(self.x)))
+        full = len(order) - len(order) % self.batch_size
+        at_once = max(1, AT_ONCE // (self.batch_size * (self.x[:1].nbytes + self.y[:1].nbytes)))
+        for start in range(0, full, at_once * self.batch_size):
+            rows = order[start : min(start + at_once * self.batch_size, full)]
+            yield self._stacked(rows, self.batch_size)
+        if full < len(order):
+            yield self._stacked(order[full:], len(order) - full)
+
+    def _stacked(self, rows: Any, size: int) -> Batches:
+        x, y = self._read(rows)
+        return x.reshape(-1, size, x.shape[-1]), y.reshape(-1, size, y.shape[-1])
+
+    def _read(self, rows: Any) -> Batches:
+        try:
+            return _read(self.net, self.params, self.x[rows], self.y[rows])
+        except ValueError as error:
+            numbers = range(len(self.x))[rows] if isinstance(rows, slice) else rows
+            first, last = min(numbers), max(numbers)
+            raise ValueError(f"x, y: among rows {first} to {last}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class FromAnIterable:
+    """Pairs (x, y), a mini-batch each, of an iterable or of a function of the epoch's number."""
+
+    net: Network
+    params: Params
+    pairs: Iterable[Any] | Callable[[int], Iterable[Any]]
+    steps: None = None
+
+    @cached_property
+    def classes(self) -> bool:
+        """Whether accuracy is measured: targets of cross-entropy are classes."""
+        return self.net.cost.family == "cross_entropy"
+
+    def epoch(self, number: int, key: Array) -> Iterator[Batches]:
+        """Each pair as a segment of one mini-batch."""
+        count = 0
+        with theirs("x"):
+            pairs = iter(self.pairs(number) if callable(self.pairs) else self.pairs)
+        while True:
+            with theirs("x"):
+                pair = next(pairs, None)
+            if pair is None:
+                break
+            count += 1
+            where = f"x: batch {count} of epoch {number + 1}"
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"{where}: expected a pair (x, y), got {kind(pair)}")
+            try:
+                x, y = _read(self.net, self.params, *pair)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{where}: {error}") from error
+            if x.ndim != 2:
+                raise ValueError(f"{where}: expected rows, got one example without its axis")
+            yield x[None], y[None]
+        if not count:
+            raise ValueError(
+                f"x: expected a batch at least, got none in epoch {number + 1}; an iterator can be "
+                f"gone through once: pass a list, an object with __iter__, or a function of the "
+                f"epoch's number"
+            )
+
+
+def _read(net: Network, params: Params, x: Any, y: Any) -> Batches:
+    """Examples that fit the network, as arrays of the parameters' format."""
+    call = read_call(net, params, x, y).in_one_dtype()
+    return jnp.asarray(call.x), jnp.asarray(call.y)
+
+
+def are_classes(net: Network, y: Array) -> bool:
+    """Whether these targets are those of classes."""
+    if y.shape[1] == 1:
+        of_two = net.cost.family == "hinge" or net.activations[-1].name == "sigmoid"
+        return of_two and bool(one_of_two(net, y))
+    return net.cost.family == "cross_entropy" or bool(one_hot(y))
+
+
+def segments(groups: Iterable[Batches], every: int | None) -> Iterator[tuple[int, Batches]]:
+    """The mini-batches with the number of their first step, cut before each `every`-th step."""
+    first = 0
+    for x, y in groups:
+        steps = len(x)
+        cuts = [] if every is None else list(range(-first % every, steps, every))
+        edges = sorted({0, *cuts, steps})
+        for start, end in pairwise(edges):
+            yield first + start, (x, y) if end - start == steps else (x[start:end], y[start:end])
+        first += steps
