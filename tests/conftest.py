@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 
 # What takes the tests' time is compiling. A program that one test compiled, the next one finds, and
 # so do the processes that it starts. Each worker has a folder of its own: JAX's files are not
@@ -43,6 +44,37 @@ def pytest_configure(config):
         jax.config.update("jax_platforms", PLATFORMS[platform])
     # A GPU's default float32 product rounds its factors to 11 bits, which no bound here allows for.
     jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are marked are left out
+def pytest_collection_modifyitems(items):
+    """Of a test with several lists of cases, mark as a sweep what a sample of them leaves out.
+
+    The sample has every entry of every list. The lists are those of its `parametrize`s; an entry
+    may be one argument, or several that go together.
+    """
+    tests = defaultdict(list)
+    for item in items:
+        if len(list(item.iter_markers("parametrize"))) > 1:
+            tests[item.path, item.originalname].append((_entries(item), item))
+    for cases in tests.values():
+        unseen = set().union(*(entries for entries, _ in cases))
+        while unseen:
+            best = max(cases, key=lambda case: len(case[0] & unseen))
+            unseen -= best[0]
+            cases.remove(best)
+        for _, item in cases:
+            item.add_marker("sweep")
+
+
+def _entries(item):
+    """Which entry of each of its lists a case has."""
+    found = set()
+    for number, mark in enumerate(item.iter_markers("parametrize")):
+        names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
+        values = (repr(item.callspec.params[name.strip()]) for name in names)
+        found.add((number, *values))
+    return found
 
 
 def pytest_runtest_teardown(item):
