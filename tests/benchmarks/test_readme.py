@@ -3,12 +3,14 @@
 import re
 
 import kill_matrix
+import robustness
 from benchmark import FORMAT
 from running import ROOT
-from table import BYTES, OVER, figure, read
+from table import BYTES, OVER, figure, read, select
 
 README = " ".join((ROOT / "README.md").read_text().split())
 RESULTS = ROOT / "docs" / "results"
+NOT_RIGHT = (robustness.NEAR, robustness.FILES)
 
 
 def test_the_kill_matrix_in_words():
@@ -36,6 +38,15 @@ def test_the_kill_matrix_in_words():
         f"`compare` rejects none of {judged:,} right networks",
     ):
         assert words in README, words
+
+
+def test_the_right_computations_in_words():
+    about, rows = read(RESULTS / "robustness.json", robustness.FORMAT)
+    assert about["failures"] == []
+    right = [row for row in rows if row.what == "accepted" and row.network not in NOT_RIGHT]
+    total = sum(int(row.median) for row in right)
+    assert not select(rows, what="rejected")
+    assert f"and none of {total:,} right computations by other ways" in README
 
 
 def test_the_table_of_time_and_memory():

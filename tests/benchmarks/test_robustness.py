@@ -11,6 +11,7 @@ import robustness
 from helpers import random_case
 from manual_bp.activations import activation
 from manual_bp.cli.main import run_app
+from running import ROOT
 from table import Figure, figure, read, select
 from ways import ORDERS, ROUTES, Formats, dot, record_by
 
@@ -130,6 +131,13 @@ def test_quick(tmp_path):
     assert not select(rows, what="rejected")
     sections = {robustness.FORMULAS, robustness.MIXED, robustness.EDGES}
     assert {row.network for row in rows} >= sections
+
+
+def test_committed_page_is_of_the_committed_counts(tmp_path):
+    """docs/results/robustness.md is what the script makes of the JSON, to the letter."""
+    results, page = ROOT / "docs" / "results", tmp_path / "page.md"
+    run_app(robustness.app, ["--from", str(results / "robustness.json"), "--markdown", str(page)])
+    assert page.read_bytes() == (results / "robustness.md").read_bytes()
 
 
 def test_bad_usage(capsys):
