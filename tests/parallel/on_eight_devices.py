@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 import manual_bp as mbp
 from manual_bp.cli.main import main
+from manual_bp.parallel import steps
 
 EVERYTHING = "everything" in sys.argv
 BOTH = ("data", "model")
@@ -118,6 +119,19 @@ def sharded_arguments():
     yield "where results lie", "" if specs == ["data", P(None, None)] else str(specs)
 
 
+def lowering():
+    """The programs of a mesh lower for every accelerator."""
+    shapes = jax.eval_shape(DEEP.init, jax.random.key(0))
+    batch = [jax.ShapeDtypeStruct((21, n), jnp.float32) for n in (16, 8)]
+    for name, fully in (("2x4", False), ("4x2", True), ("8", False)):
+        layout = mbp.parallel.Layout(DEEP, mesh(name, AxisType.Auto), fully)
+        for part in (steps.whole, steps.cost_and_gradients):
+            program = steps.program(layout, part)
+            lowered = jax.export.export(program, platforms=("cuda", "rocm", "tpu"))(shapes, *batch)
+            there = lowered.platforms == ("cuda", "rocm", "tpu") and lowered.nr_devices == 8
+            yield f"{name} {fully} {part.__name__}", "" if there else str(lowered.platforms)
+
+
 def training():
     """fit on a mesh: the parameters of one device, to rounding, and its history."""
     params, x, y = case(DEEP, 45)
@@ -212,7 +226,7 @@ def refusals():
 
 if __name__ == "__main__":
     wrong = 0
-    for section in (layouts, sharded_arguments, training, command_line, refusals):
+    for section in (layouts, sharded_arguments, lowering, training, command_line, refusals):
         for name, what in section():
             print(f"{section.__name__}: {name}: {what or 'right'}", flush=True)
             wrong += bool(what)

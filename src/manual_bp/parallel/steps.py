@@ -190,7 +190,7 @@ def value_and_grad(
         >>> [layer.W.shape for layer in gradients]
         [(4, 3), (2, 4)]
     """
-    return partial(_call, Layout(net, mesh, fully_sharded), _cost_and_gradients)
+    return partial(_call, Layout(net, mesh, fully_sharded), cost_and_gradients)
 
 
 def whole(record: Backprop) -> Backprop:
@@ -198,7 +198,8 @@ def whole(record: Backprop) -> Backprop:
     return record
 
 
-def _cost_and_gradients(record: Backprop) -> tuple[Scalar, tuple[Layer, ...]]:
+def cost_and_gradients(record: Backprop) -> tuple[Scalar, tuple[Layer, ...]]:
+    """C and the gradients, for `program`."""
     return record.cost, tuple(map(Layer, record.dW, record.db))
 
 
