@@ -136,7 +136,7 @@ def compiled(name: str) -> tuple[str, Layout]:
     arguments = placed(
         (tuple(shapes), x, y), (layout.params(shapes), layout.z(0), layout.targets())
     )
-    program = steps.program(layout, steps.cost_and_gradients)
+    program: Any = steps.program(layout, steps.cost_and_gradients)
     return program.lower(*arguments).compile().as_text(), layout
 
 

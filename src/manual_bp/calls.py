@@ -390,7 +390,10 @@ def _targets(net: Network, x: tuple[int, ...], y: Given, problems: Problems) -> 
 def _are_whole(y: Any) -> bool:
     if y.dtype.kind in "biu":
         return True
-    return not isinstance(y, jax.core.Tracer) and bool((np.asarray(y) == np.round(y)).all())
+    if isinstance(y, jax.core.Tracer):
+        return False
+    y = np.asarray(y)
+    return bool((np.isfinite(y) & (y == np.round(y))).all())
 
 
 def _one_hot(labels: Given, n: int, problems: Problems) -> Given:
@@ -398,17 +401,20 @@ def _one_hot(labels: Given, n: int, problems: Problems) -> Given:
     y = labels.array
     if isinstance(y, jax.core.Tracer):
         return labels.turned(lambda y: jax.nn.one_hot(y, n))
-    y = np.asarray(y).astype(int)
+    y = np.asarray(y)
     if y.size and not 0 <= y.min() <= y.max() < n:
-        from_one = y.min() == 1 and y.max() == n
-        fix = "they count from 1: pass y - 1" if from_one else f"give the network {y.max() + 1}"
-        fix = "number the classes from 0" if y.min() < 0 else fix
+        least, greatest = float(y.min()), float(y.max())
+        from_one = least == 1 and greatest == n
+        fix = (
+            "they count from 1: pass y - 1" if from_one else f"give the network {greatest + 1:.0f}"
+        )
+        fix = "number the classes from 0" if least < 0 else fix
         problems.value(
-            f"y: expected the numbers of {n} classes, 0 to {n - 1}, got {y.min()} to {y.max()}; "
-            f"{fix}"
+            f"y: expected the numbers of {n} classes, 0 to {n - 1}, got {least:.0f} to "
+            f"{greatest:.0f}; {fix}"
         )
         return labels
-    return labels._replace(array=np.eye(n)[y], has_dtype=False)
+    return labels._replace(array=np.eye(n)[y.astype(int)], has_dtype=False)
 
 
 def _numbers(call: Call, problems: Problems) -> None:

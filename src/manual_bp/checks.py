@@ -103,7 +103,8 @@ def real(value: Any) -> float | None:
 
 
 def _is_real(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
+    is_span = getattr(dtype, "kind", "") == "m"  # of time, whose numbers NumPy counts as whole
+    return (jnp.issubdtype(dtype, np.integer) and not is_span) or jnp.issubdtype(dtype, np.floating)
 
 
 def flag(argument: str, value: Any, problems: Problems) -> None:

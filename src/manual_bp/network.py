@@ -88,7 +88,7 @@ class Network:
         if sizes and sigmas is not None and len(sigmas) != len(sizes) - 1:
             problems.value(
                 f"activations: expected one for each of the {len(sizes) - 1} layers after the "
-                f"input, got {len(sigmas)}"
+                f"input that sizes has, got {len(sigmas)}"
             )
         if isinstance(cost, Cost) and sigmas:
             _go_together(sigmas[-1], cost, sizes, problems)

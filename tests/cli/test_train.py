@@ -322,7 +322,7 @@ def test_a_disagreement_ends_with_1(folder, monkeypatch):
         ),
         (
             ["--load", "a.safetensors", "--sizes", "4-9-3"],
-            "a.safetensors: expected Network((4, 9, 3)",
+            "a.safetensors: net: expected Network((4, 9, 3)",
         ),
         (["--load", "a.safetensors", "--optimizer", "sgd"], "expected the state of this optimiser"),
     ],

@@ -288,7 +288,7 @@ def test_a_file_that_does_not_fit_is_refused(saved, changes, message):
 def test_a_file_of_another_network_is_refused(saved):
     with pytest.raises(ValueError, match=r"expected Network\(\(3, 4\).*got Network\(\(3, 5, 4\)"):
         load(saved, mbp.Network((3, 4), ("softmax",), "cross_entropy"))
-    with pytest.raises(ValueError, match=r"a: expected Network\(\(3, 5, 4\).*got Network"):
+    with pytest.raises(ValueError, match=r"a: net: expected Network\(\(3, 5, 4\).*got Network"):
         load(saved, mbp.Network((3, 5, 4), ("tanh", "softmax"), "cross_entropy"))  # without l2
 
 

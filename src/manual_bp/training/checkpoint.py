@@ -293,7 +293,7 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
             f"hold a function; pass the network that it was saved with"
         )
     if given is not None and _described(given) != described:
-        raise ValueError(f"expected {given!r}, got {net!r}")
+        raise ValueError(f"net: expected {given!r}, got {net!r}")
     return given or net
 
 
