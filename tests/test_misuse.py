@@ -433,7 +433,7 @@ SAID = [
         {"optimizer_state": 3},
         "optimizer_state: .*the whole: expected none, got a int",
     ),
-    ("Network", {"sizes": np.array([3], "m8[s]")}, "sizes: "),
+    ("Network", {"sizes": np.array([3], "m8[s]")}, r"sizes\[0\]: expected a positive integer"),
     ("cost", {"y": np.full(5, np.inf, "f4")}, "y: "),
     ("cost", {"y": np.full(5, 1e30, "f4")}, "y: expected the numbers of 2 classes, 0 to 1, got 1"),
     ("fit", {"start_epoch": 2**63}, "start_epoch: expected a whole number ≥ 0 up to 2147483648"),

@@ -8,6 +8,8 @@ from any_gradient import OURS, by_others, planted, pullback, shares, told
 from gradients.cases import LAYERS, case
 from gradients.mistakes import MISTAKES
 from gradients.ways import WAYS
+from manual_bp.cli.main import run_app
+from running import ROOT
 from table import BYTES, Figure
 
 
@@ -15,7 +17,9 @@ def test_every_layer_has_mistakes_and_ways_and_every_mistake_names_that_tell_it(
     assert {mistake.layer for mistake in MISTAKES} == {way.layer for way in WAYS} == set(LAYERS)
     assert len(MISTAKES) >= 60
     names = {name for mistake in MISTAKES for name in told(mistake)}
-    assert names <= set(any_gradient.LEFT_OUT | any_gradient.TWICE | any_gradient.COTANGENT) | {
+    groups = any_gradient.LEFT_OUT, any_gradient.TWICE, any_gradient.COTANGENT
+    assert names <= set().union(*groups, any_gradient.EXCHANGED) | {
+        "mask_inverted",
         "rows_missing", "rows_scaled", "epsilon_outside_root", "constant_changed", "overwritten",
         "kernel_not_flipped", "operand_transposed", "index_off_by_one", "mask_off_by_one",
         "term_negated", "sign_swapped", "gradient_negated",
@@ -29,6 +33,14 @@ def test_a_mistake_is_found_by_some_and_named_by_one():
     drawn = case("swiglu", 1)
     with jax.enable_x64(False):
         assert not any(by_others(drawn, pullback(mistake, drawn)).values())
+
+
+def test_committed_page_is_of_the_committed_counts(tmp_path):
+    """docs/results/any_gradient.md is what the script makes of the JSON, to the letter."""
+    results, page = ROOT / "docs" / "results", tmp_path / "page.md"
+    file = results / "any_gradient.json"
+    assert run_app(any_gradient.app, ["--from", str(file), "--markdown", str(page)]) == 0
+    assert page.read_bytes() == (results / "any_gradient.md").read_bytes()
 
 
 def test_the_tables():

@@ -21,6 +21,7 @@ from manual_bp.cli.check import check
 from manual_bp.cli.compare import compare
 from manual_bp.cli.explore import explore
 from manual_bp.cli.golden import golden
+from manual_bp.cli.hosts import is_one_of_several, watched
 from manual_bp.cli.predict import predict
 from manual_bp.cli.train import train, with_its_settings
 from manual_bp.text import PLAIN
@@ -50,7 +51,8 @@ for command in (compare, train, predict, check, golden, explore):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command of `manual-bp` and give its exit code."""
-    return run_app(app, argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    return watched(main, argv) if is_one_of_several(argv) else run_app(app, argv)
 
 
 def run_app(app: App, argv: Sequence[str] | None = None) -> int:

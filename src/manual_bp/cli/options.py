@@ -18,6 +18,7 @@ from manual_bp.files.data import Data, load
 from manual_bp.files.encoding import Encoding
 from manual_bp.files.table import Task
 from manual_bp.network import Network
+from manual_bp.parallel.hosts import LOST_AFTER, connect
 
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 Precision = Literal["default", "high", "highest", "bfloat16", "tensorfloat32", "float32"]
@@ -150,6 +151,41 @@ def mesh_of(text: str, devices: Sequence[jax.Device]) -> Mesh:
     return jax.make_mesh(sizes, tuple(shape), auto, devices=chosen)
 
 
+@Parameter(name="*", group="Hosts")
+@dataclass(frozen=True, kw_only=True)
+class HostOptions:
+    """Several processes, each of which runs this command with the same flags but --process-id."""
+
+    coordinator: str | None = None
+    """host:port of the first process; auto: as JAX detects it, by Slurm and the like"""
+    num_processes: Positive | None = None
+    """how many there are"""
+    process_id: Natural | None = None
+    """which one this is, from 0"""
+    lost_after: Positive = LOST_AFTER
+    """seconds without a sign of life after which a process is lost, and ends the others"""
+
+    def connect(self) -> bool:
+        """Join the others, if there are any; before anything else of JAX is used."""
+        if self.coordinator is None:
+            if self.num_processes is not None or self.process_id is not None:
+                raise ValueError("--coordinator: it goes with --num-processes and --process-id")
+            return False
+        coordinator = None if self.coordinator == "auto" else self.coordinator
+        with named_as_flags(
+            **{"coordinator, num_processes, process_id":
+               "--coordinator, --num-processes, --process-id"},
+            coordinator="--coordinator", process_id="--process-id",
+        ):  # fmt: skip
+            try:
+                connect(
+                    coordinator, self.num_processes, self.process_id, lost_after=self.lost_after
+                )
+            except RuntimeError as error:
+                raise ValueError(f"--coordinator: {str(error).splitlines()[0]}") from error
+        return True
+
+
 @Parameter(name="*", group="Device")
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
@@ -164,7 +200,7 @@ class DeviceOptions:
     def in_force(self, dtype: str) -> Iterator[jax.Device]:
         """Run what is inside on this device, at this precision, with 64-bit types if needed."""
         try:
-            device = jax.devices(self.device)[0]
+            device = jax.local_devices(backend=self.device)[0]
         except RuntimeError as error:
             present = ", ".join(sorted({device.platform for device in jax.devices()}))
             raise ValueError(

@@ -19,6 +19,7 @@ import manual_bp as mbp
 from manual_bp.cli import terminal
 from manual_bp.cli.options import (
     DeviceOptions,
+    HostOptions,
     NetworkOptions,
     Positive,
     RunOptions,
@@ -29,6 +30,7 @@ from manual_bp.cli.training_report import check_picture, closing, draw, examples
 from manual_bp.files.data import Data, is_table
 from manual_bp.files.encoding import Encoding
 from manual_bp.files.split import split, standardized
+from manual_bp.parallel.hosts import is_first
 from manual_bp.training.checkpoint import load_encoding, load_settings
 
 HIDDEN = 128
@@ -114,6 +116,7 @@ def train(
     quiet: bool = False,
     mesh: str | None = None,
     fully_sharded: bool = False,
+    hosts: HostOptions | None = None,
 ) -> int:
     """Train a network, by default on handwritten digits; Ctrl-C ends it after the epoch.
 
@@ -134,7 +137,7 @@ def train(
             δ of the first batch
         quiet: print the closing line alone
         mesh: train on several devices, such as data=4,model=2: the examples split over 4 of them,
-            and the weights over 2
+            and the weights over 2 (default: one device; of several hosts, all of theirs as data)
         fully_sharded: split the weights over the devices of data as well
     """
     network, run = network or TrainedNetwork(), run or TrainingRun()
@@ -143,8 +146,12 @@ def train(
     terminal.check_target("--picture", picture)
     if picture:
         check_picture(picture)
+    connected = (hosts or HostOptions()).connect()
+    quiet = quiet or not is_first()
     with device.in_force(run.dtype) as on:
-        devices = None if mesh is None else mesh_of(mesh, jax.devices(on.platform))
+        devices = jax.devices(on.platform)
+        mesh = f"data={len(devices)}" if connected and mesh is None else mesh
+        on_mesh = None if mesh is None else mesh_of(mesh, devices)
         encoding = load_encoding(load) if load is not None else None
         data, drawn = run.parts(encoding)
         if patience is not None and data.x_test is None:
@@ -171,26 +178,29 @@ def train(
             held_out = jnp.asarray(data.x_test), jnp.asarray(data.y_test)
         if not quiet:
             print(f"{net}, {examples(data, run.seed if drawn else None)}", flush=True)
-        started = time.monotonic()
+        started, own = time.monotonic(), _own_part(len(x))
         try:
             params, history, ended = _fit(
-                file, params, epochs, len(data.x), quiet, patience,
-                x=x, y=y, batch_size=run.batch, key=key, validation=held_out,
+                file, params, epochs, len(x), quiet, patience,
+                x=x[own], y=y[own], batch_size=run.batch, key=key, validation=held_out,
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,
-                mesh=devices, fully_sharded=fully_sharded,
+                mesh=on_mesh, fully_sharded=fully_sharded,
             )  # fmt: skip
         except AssertionError as error:
             print(f"manual-bp train: error: {error}", file=sys.stderr)
             return 1
         file.keep(params, history)
+        params = mbp.parallel.whole(params)
         seconds, kept = time.monotonic() - started, f"; saved to {save}" if save else ""
         whole = file.whole(history)
-        if picture and ended.history.epoch:
+        if picture and ended.history.epoch and is_first():
             first = x[: run.batch], y[: run.batch]
             draw(picture, f"{net}, {data.name}", file.whole(ended.history), net, params, *first)
             kept += f"; drawn in {picture}"
+    if not is_first():
+        return 130 if ended.interrupted else bool(ended.history.stopped)
     if ended.early:
         why = f"for the held-out cost did not fall for {patience}"
         kept = f"; stopped after {ended.history.epoch}, {why}{kept}"
@@ -208,6 +218,12 @@ def train(
     if advice and not quiet and not ended.interrupted:
         print(f"hint: {advice}", file=sys.stderr)
     return code
+
+
+def _own_part(m: int) -> slice:
+    """The examples that this process goes through: all of them, where it is the only one."""
+    i, n = jax.process_index(), jax.process_count()
+    return slice(i * m // n, (i + 1) * m // n)
 
 
 def _are_scalable(net: mbp.Network, data: Data) -> bool:
@@ -273,8 +289,12 @@ class Checkpoint:
         return self.earlier.followed_by(history) if self.earlier else history
 
     def keep(self, params: Any, history: mbp.History) -> None:
-        """Write the file, whole or not at all."""
-        if self.path is not None:
+        """Write the file, whole or not at all; of several processes, the first one does."""
+        if self.path is None:
+            return
+        params, state = mbp.parallel.whole((params, history.optimizer_state))
+        history = history._replace(optimizer_state=state)
+        if is_first():
             mbp.save(
                 self.path,
                 self.net,
@@ -283,7 +303,7 @@ class Checkpoint:
                 settings=self.settings,
                 encoding=self.encoding,
             )
-            self.last_saved = time.monotonic()
+        self.last_saved = time.monotonic()
 
 
 class Ended(NamedTuple):

@@ -11,12 +11,14 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from manual_bp.calls import check_network
 from manual_bp.checks import Problems, flag, shown
 from manual_bp.network import Layer, Network, Params
+from manual_bp.parallel.hosts import rows_of_all
 from manual_bp.record import Backprop
 
 AXES = ("data", "model")
@@ -157,6 +159,28 @@ class Layout:
         layers = tuple(Layer(*layer) for layer in params)
         placed: tuple[Layer, ...] = self.put(layers, self.params(params))
         return placed
+
+    @property
+    def hosts(self) -> int:
+        """How many processes its devices belong to."""
+        return len({device.process_index for device in self.mesh.devices.flat})
+
+    def put_rows(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        """x and y of all processes, each of which hands in its own; and which rows are examples.
+
+        Of one process they lie whole on every device, and all rows are examples: None.
+        """
+        if self.hosts == 1 or self.data is None:
+            return *self.put_everywhere((x, y)), None
+        each, places = rows_of_all(len(x), self.size("data") // self.hosts or 1)
+        rows = NamedSharding(self.on_auto_axes, P(self.data))
+
+        def put(array: Any) -> Any:
+            array = np.asarray(array)
+            filled = np.pad(array, ((0, each - len(array)), (0, 0)), "edge")
+            return jax.make_array_from_process_local_data(rows, filled)
+
+        return put(x), put(y), self.put_everywhere(places)
 
     def put_everywhere(self, tree: Any) -> Any:
         """The arrays, whole on every device."""

@@ -40,17 +40,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Arrays of JAX's, all examples in them."""
+    """Arrays of JAX's, all examples in them: every row, or these."""
 
     net: Network
     x: Array
     y: Array
     batch_size: int
+    rows: Array | None = None
 
     @property
     def steps(self) -> int:
         """Full mini-batches, and what is left."""
-        return math.ceil(len(self.x) / self.batch_size)
+        return math.ceil(len(self.x if self.rows is None else self.rows) / self.batch_size)
 
     @cached_property
     def classes(self) -> bool:
@@ -59,7 +60,8 @@ class InMemory:
 
     def epoch(self, number: int, key: Array) -> Iterator[Batches]:
         """All examples once, in an order drawn from the epoch's key."""
-        yield from shuffled(self.x, self.y, jax.random.fold_in(key, number), self.batch_size)
+        key = jax.random.fold_in(key, number)
+        yield from shuffled(self.x, self.y, key, self.batch_size, self.rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,11 +41,19 @@ class Rule(NamedTuple):
 
 @partial(jax.jit, static_argnums=3)
 def shuffled(
-    x: Float[Array, "m n_0"], y: Float[Array, "m n_L"], key: Array, batch_size: int
+    x: Float[Array, "m n_0"],
+    y: Float[Array, "m n_L"],
+    key: Array,
+    batch_size: int,
+    rows: Array | None = None,
 ) -> tuple[Batches, ...]:
-    """The examples in random order as mini-batches: all full ones, then what is left, if any."""
-    m = len(y)
+    """The examples in random order as mini-batches: all full ones, then what is left, if any.
+
+    They are all rows of x and y, or these.
+    """
+    m = len(y if rows is None else rows)
     order = order_of(key, m)
+    order = order if rows is None else rows[order]
     full = m - m % batch_size
     groups = [(order[:full], batch_size), (order[full:], m - full)]
     return tuple(

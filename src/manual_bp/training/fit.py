@@ -19,6 +19,7 @@ from manual_bp.checks import real, shown, theirs
 from manual_bp.lean import Microbatch
 from manual_bp.network import Layer, Network, Params
 from manual_bp.parallel import steps
+from manual_bp.parallel.hosts import whole
 from manual_bp.record import Backprop
 from manual_bp.surroundings import standard_promotion
 from manual_bp.training.batches import Source, are_classes, segments
@@ -315,8 +316,8 @@ def _verify(rule: Rule, params: Params, batches: Batches, epoch: int, step: int)
     if rule.layout is None:
         found = compare.compare(rule.net, params, x, y)
     else:
-        params, x, y = jax.device_get((params, x, y))
-        record = jax.device_get(steps.program(rule.layout, steps.whole)(params, x, y))
+        record = whole(steps.program(rule.layout, steps.whole)(params, x, y))
+        params, x, y = whole((params, x, y))
         found = compare.compare(rule.net, params, x, y, subject=Backprop(*record))
     try:
         found.raise_if_disagrees()

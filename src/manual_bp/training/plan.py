@@ -139,8 +139,12 @@ class Plan:
         assert self.batch_size is not None  # `_read_examples` has seen to it
         if self.is_mapped:
             return InFiles(self.net, self.params, self.x, self.y, self.batch_size)
-        x, y = self.on_devices((self.x, self.y))
-        return InMemory(self.net, x, y, self.batch_size)
+        x, y, rows = self.x, self.y, None
+        if self.rule.layout is not None and self.rule.layout.hosts > 1:
+            x, y, rows = self.rule.layout.put_rows(x, y)
+        else:
+            x, y = self.on_devices((x, y))
+        return InMemory(self.net, x, y, self.batch_size, rows)
 
     def on_devices(self, arrays: Any) -> Any:
         """The arrays as JAX's; on a mesh, whole on each of its devices."""
