@@ -1,10 +1,13 @@
 """Run by test_parallel.py in a process of its own, on eight virtual devices: a verdict a line."""
 
 import contextlib
+import functools
+import inspect
 import io
 import os
 import sys
 import tempfile
+from unittest import mock
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
@@ -132,6 +135,91 @@ def lowering():
             yield f"{name} {fully} {part.__name__}", "" if there else str(lowered.platforms)
 
 
+SUM_b = "psum(bias_gradient(delta[l]), layout.data)"
+MISTAKES = {
+    "sum over data missing": ({SUM_b: "bias_gradient(delta[l])"}, "one_device_alone"),
+    "sum over data twice": ({SUM_b: f"psum({SUM_b}, layout.data)"}, "summed_over_devices_twice"),
+    "bias on every device": (
+        {"W[l]), None, a[l - 1])": "W[l]), b[l], a[l - 1])",
+         "z[l] if b[l] is None else z[l] + b[l]": "z[l]"}, "bias_on_every_device"),
+    "sum of z missing": ({"z[l] = psum(z[l], layout.model)": "pass"}, "forward_sum_of_one_device"),
+    "sum of the error missing": ({"back = psum(back, layout.model)": "pass"},
+                                 "backward_sum_of_one_device"),
+    "own m": ({"a[L], y, m)": "a[L], y, 1) / real.sum()"}, "divided_by_own_m"),
+    "sum over the wrong axis": ({"layout, l, weight_gradient(": "layout, l, over_model(layout, "},
+                                "summed_over_wrong_axis"),
+}  # fmt: skip
+"""Edits of the steps, and what each is called."""
+
+
+def over_model(layout, delta, a_prev):
+    """∂C/∂W of one device's examples, its blocks added up over the wrong axis."""
+    return jax.lax.psum(steps.weight_gradient(delta, a_prev), "model")
+
+
+def with_mistake(layout, edits, params, x, y):
+    """The record of steps that are edited, on the mesh; JAX's own check of copies turned off."""
+    source = inspect.getsource(steps.shard_steps)
+    for old, new in edits.items():
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    namespace = vars(steps) | {"over_model": over_model}
+    if over_model.__name__ in source:
+        namespace["scattered"] = lambda layout, l, dW: dW
+    exec(source, namespace)
+    unchecked = functools.partial(jax.shard_map, check_vma=False)
+    with (
+        mock.patch.object(steps, "shard_steps", namespace["shard_steps"]),
+        mock.patch.object(jax, "shard_map", unchecked),
+    ):
+        return steps.program.__wrapped__(layout, steps.whole)(params, x, y)
+
+
+def mistakes():
+    """Mistakes in the code of the steps: found, and by their names; copies that differ are told."""
+    for name, (edits, told) in MISTAKES.items():
+        for where in ("2x4", "4x2") if EVERYTHING else ("4x2",):
+            layout = mbp.parallel.Layout(DEEP, mesh(where, AxisType.Auto))
+            m = 21 if told == "divided_by_own_m" else 24
+            params, x, y = case(DEEP, m)
+            record = with_mistake(layout, edits, params, x, y)
+            if m % 4:  # of an uneven batch each array is whole, as the caller sees it
+                record = mbp.Backprop(*jax.device_get(record))
+            diagnosis = mbp.check(DEEP, params, x, y, record, shards=dict(layout.mesh.shape))
+            names = {
+                edit
+                for finding in diagnosis.findings
+                for way in (finding.edits, *finding.alternatives)
+                for edit in way
+            }
+            differ = "missing" in name or "axis" in name
+            wrong = [f"named {names or None}"] * (told not in names)
+            wrong += ["copies that differ"] * (differ != ("copies_differ" in names))
+            yield f"{name} {where}", "; ".join(wrong) and f"{wrong} {diagnosis}"
+
+
+def drift():
+    """Weights whose copies drifted apart, NaN beside NaN, and right code on a mesh."""
+    params, x, y = case(DEEP, 24)
+    on = mesh("8", AxisType.Auto)
+    alike = NamedSharding(on, P())
+    copies = [np.array(params[0].W) for _ in range(8)]
+    copies[3][0, 0] += 1e-3
+    W = jax.make_array_from_single_device_arrays(
+        params[0].W.shape, alike, [jax.device_put(c, d) for c, d in zip(copies, jax.devices(),
+                                                                        strict=True)]
+    )  # fmt: skip
+    apart = (mbp.Layer(W, params[0].b), *params[1:])
+    told = [str(finding) for finding in mbp.check(DEEP, apart, x, y, mbp.backprop).findings]
+    words = "the copies of W¹ on devices 0 and 3 differ, by 0.001 at most"
+    yield "weights", "" if any(words in one for one in told) else str(told)
+    record = mbp.parallel.backprop(DEEP, on)(params, x, y)
+    yield "right", "" if mbp.check(DEEP, params, x, y, record).ok else "not right"
+    nan = jax.device_put(np.full(params[0].W.shape, np.nan, "f"), alike)
+    found = mbp.check(DEEP, params, x, y, record._replace(dW=(nan, *record.dW[1:]))).findings
+    yield "NaN", "" if all("copies" not in str(one) for one in found) else str(found)
+
+
 def training():
     """fit on a mesh: the parameters of one device, to rounding, and its history."""
     params, x, y = case(DEEP, 45)
@@ -226,7 +314,16 @@ def refusals():
 
 if __name__ == "__main__":
     wrong = 0
-    for section in (layouts, sharded_arguments, lowering, training, command_line, refusals):
+    for section in (
+        layouts,
+        sharded_arguments,
+        lowering,
+        mistakes,
+        drift,
+        training,
+        command_line,
+        refusals,
+    ):
         for name, what in section():
             print(f"{section.__name__}: {name}: {what or 'right'}", flush=True)
             wrong += bool(what)

@@ -32,7 +32,16 @@ def told():
     return done.stdout.splitlines() + ([] if done.returncode in (0, 1) else [done.stderr])
 
 
-SECTIONS = "layouts", "sharded_arguments", "lowering", "training", "command_line", "refusals"
+SECTIONS = (
+    "layouts",
+    "sharded_arguments",
+    "lowering",
+    "mistakes",
+    "drift",
+    "training",
+    "command_line",
+    "refusals",
+)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -1,7 +1,7 @@
 """check: which equation of a stranger's backward pass is wrong, in which layer, and how."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -12,7 +12,10 @@ import jax
 import numpy as np
 
 from manual_bp.calls import examples, read_call
+from manual_bp.checks import Problems, shown, whole_number
 from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
+from manual_bp.diagnosis.copies import copies_that_differ, mesh_shape
+from manual_bp.diagnosis.equations import Shards
 from manual_bp.diagnosis.explanation import History
 from manual_bp.diagnosis.finding import Finding, findings_of, undeclared, unexplained
 from manual_bp.diagnosis.observation import Observation
@@ -135,6 +138,7 @@ def check(
     convention: Convention = Convention(),  # noqa: B008 (frozen)
     precision: str | None = None,
     decimals: int | None = None,
+    shards: Mapping[str, int] | None = None,
 ) -> Diagnosis:
     """Find which equation of a backward pass is wrong, in which layer, and which mistake it is.
 
@@ -153,6 +157,9 @@ def check(
             one's coarsest.
         decimals: how many digits after the point the subject's numbers were rounded to, where they
             were typed from paper.
+        shards: of a step that is split over devices, over how many: {"data": 4, "model": 2}. What
+            people get wrong there is looked for too. Arrays that lie on such a mesh say so
+            themselves, and their copies on several devices are held to each other.
 
     Returns:
         A `Diagnosis` with `.ok`, `.findings`, `.agreement`, `.warnings`; `str()` tells it.
@@ -172,18 +179,23 @@ def check(
     """
     check_settings(precision, decimals)
     check_convention(convention)
+    split = _shards(shards)
     call = read_call(net, params, x, y)
     given = given_by("subject", subject, (net, params, x, y), precision)
+    split = split or Shards(**mesh_shape(given.record))
+    drifts = copies_that_differ(net, params, given.record)
     if callable(subject):
         precision = precision or "highest"
     right = jax.device_get(autodiff(*call))
     witness = read_subject("witness", Given("autodiff", right), call, precision=precision)
     declared = Reading(call, given, precision, decimals, convention, witness)
     searched = _with_fewer_edits(
-        nearest_reading(declared) if declared.agreement.disagreements else declared, declared
+        nearest_reading(declared) if declared.agreement.disagreements else declared,
+        declared,
+        split,
     )
     best = searched.reading
-    agreement, findings = best.in_their_layout, list[Finding]()
+    agreement, findings = best.in_their_layout, drifts
     if best is not declared:
         findings.append(
             undeclared(
@@ -205,6 +217,7 @@ class _Searched:
     """What explains a reading: each step of it once."""
 
     reading: Reading
+    shards: Shards
 
     @cached_property
     def causes(self) -> Sequence[Row]:
@@ -221,7 +234,8 @@ class _Searched:
         """What the search reads; rows that say themselves what is wrong are not for it."""
         reading, subject = self.reading, self.reading.subject
         wrong = [row.place for row in self.causes if not _says_itself(row, subject)]
-        return Observation.of(reading.call, subject, reading.convention, reading.judged, wrong)
+        seen = reading.call, subject, reading.convention, reading.judged, wrong
+        return Observation.of(*seen, self.shards)
 
     @cached_property
     def histories(self) -> list[History]:
@@ -242,13 +256,30 @@ def _says_itself(row: Row, subject: Subject) -> bool:
     return row.verdict == NONFINITE or bool(misfit and misfit.array is None)
 
 
-def _with_fewer_edits(found: Reading, declared: Reading) -> _Searched:
+def _shards(given: Any) -> Shards | None:
+    """What `shards` says; None where nothing is said."""
+    if given is None:
+        return None
+    problems = Problems()
+    if not isinstance(given, Mapping) or not given or set(given) - set(Shards._fields):
+        problems.type(
+            f'shards: expected how many devices, such as {{"data": 4, "model": 2}}, '
+            f"got {shown(given)}"
+        )
+    else:
+        for axis, size in given.items():
+            whole_number(f"shards: {axis}", size, 1, problems)
+    problems.raise_all()
+    return Shards(**given)
+
+
+def _with_fewer_edits(found: Reading, declared: Reading, shards: Shards) -> _Searched:
     """The reading found, unless fewer edits explain all in the declared scale than in its own."""
-    ours, searched = declared.convention, _Searched(found)
+    ours, searched = declared.convention, _Searched(found, shards)
     scales = {name: getattr(ours, name) for name in ("reduction", "delta", "sign", "scale")}
     plain = replace(found.convention, **scales)
     if plain == found.convention or not found.agreement.disagreements:
         return searched
-    other = _Searched(declared if plain == ours else replace(declared, convention=plain))
+    other = _Searched(declared if plain == ours else replace(declared, convention=plain), shards)
     unexplained_places, edits = searched.histories[0].rank
     return other if other.histories[0].rank < (unexplained_places, edits + 1) else searched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,19 @@ from manual_bp.subjects.convention import Convention, Scales, penalty_in
 
 Numbers = np.ndarray[Any, Any]
 Layers = Mapping[int, Any]
+
+
+class Shards(NamedTuple):
+    """Over how many devices a step is split: its examples, and its weights."""
+
+    data: int = 1
+    model: int = 1
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it is."""
+        return self.data * self.model > 1
+
 
 # ── What an equation reads ───────────────────────────────────────────────────────────────────────
 
@@ -37,6 +50,7 @@ class Inputs:
         norms: ‖·‖ of all gradients together and of this one, as they should be, where known.
         neurons, before: which neurons of layer l, and of the layer before, are looked at; all
             where they are None.
+        shards: over how many devices the step is split.
     """
 
     net: Network
@@ -54,6 +68,7 @@ class Inputs:
     norms: tuple[float, ...] = ()
     neurons: Any = None
     before: Any = None
+    shards: Shards = Shards()  # noqa: RUF009 (a tuple)
 
     @classmethod
     def reading(cls, place: Place, arrays: Mapping[str, Layers], **rest: Any) -> Inputs:

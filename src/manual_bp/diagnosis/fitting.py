@@ -15,6 +15,7 @@ from manual_bp.diagnosis.edits import CATALOGUE, Edit, Option
 from manual_bp.diagnosis.equations import Inputs, equation, right_parts
 from manual_bp.diagnosis.explanation import Used
 from manual_bp.diagnosis.observation import Target
+from manual_bp.diagnosis.sharded import edits_for
 from manual_bp.rounding.sized import Sized
 
 Numbers = np.ndarray[Any, Any]
@@ -115,7 +116,9 @@ class Equation:
     def _options(self) -> dict[str, list[tuple[Edit, Option]]]:
         found: dict[str, list[tuple[Edit, Option]]] = {}
         every = (
-            (edit, option) for edit in CATALOGUE.values() for option in edit.made_in(self.inputs)
+            (edit, option)
+            for edit in edits_for(self.inputs)
+            for option in edit.made_in(self.inputs)
         )
         for edit, option in every if self._made is None else self._made:
             found.setdefault(edit.part, []).append((edit, option))

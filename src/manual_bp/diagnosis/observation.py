@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from manual_bp.calls import Call
-from manual_bp.diagnosis.equations import Inputs
+from manual_bp.diagnosis.equations import Inputs, Shards
 from manual_bp.network import Layer, Network, Params
 from manual_bp.record import Backprop, Place, by_layer
 from manual_bp.rounding.arithmetic import FLOAT64_ROUNDOFF, Arithmetic
@@ -42,6 +42,7 @@ class Observation(NamedTuple):
         changed: the arguments that it changed while it ran.
         after: whether it is seen from its parameters after an update.
         norms: ‖·‖ of each gradient as it should be, by place.
+        shards: over how many devices its step is split.
     """
 
     net: Network
@@ -57,6 +58,7 @@ class Observation(NamedTuple):
     changed: tuple[str, ...] = ()
     after: bool = False
     norms: Mapping[Place, float] = MappingProxyType({})
+    shards: Shards = Shards()
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Observation(NamedTuple):
         convention: Convention,
         judged: Sequence[Judged],
         wrong: Sequence[Place],
+        shards: Shards = Shards(),  # noqa: B008 (a tuple)
     ) -> Observation:
         """The same in float64, each array as a batch."""
         inputs = call.params, np.atleast_2d(call.x), np.atleast_2d(call.y)
@@ -83,7 +86,7 @@ class Observation(NamedTuple):
             for place, one in by_place.items()
             if place.quantity in ("dW", "db")
         }
-        how = subject.changed, subject.is_update, norms
+        how = subject.changed, subject.is_update, norms, shards
         return cls(call.net, params, x, y, *seen, misfits, *how)
 
     @property
@@ -116,7 +119,7 @@ class Observation(NamedTuple):
             arrays = {**arrays, "a": {0: self.x}}
         return Inputs.reading(
             place, arrays, net=self.net, scales=self.scales, W=W, b=b, y=self.y, got=got,
-            after=self.after, norms=self._norms(place),
+            after=self.after, norms=self._norms(place), shards=self.shards,
         )  # fmt: skip
 
     def _norms(self, place: Place) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from manual_bp.diagnosis.edits import Edit, Option
-from manual_bp.diagnosis.equations import Inputs
+from manual_bp.diagnosis.equations import Inputs, Shards
 from manual_bp.diagnosis.fitting import MULTIPLIERS, Equation
 from manual_bp.network import Network, Params
 from manual_bp.record import Backprop, Place, by_layer, places
@@ -28,6 +28,7 @@ def backprop_with(
     planted: Mapping[Place, Edit | Sequence[Edit]],
     eta: float = 0.5,
     scales: Scales = Scales(),  # noqa: B008 (a tuple)
+    shards: Shards = Shards(),  # noqa: B008 (a tuple)
 ) -> Backprop:
     """Backpropagation with edits in it: what follows a wrong step is computed from it.
 
@@ -41,6 +42,7 @@ def backprop_with(
         planted: the edits to make at each place, of different parts; of each its first option.
         eta: η, of an update that comes too early, or the constant that is added.
         scales: how many times ours its numbers are to be.
+        shards: over how many devices the step is split, of which some edits take a part.
 
     Raises:
         ValueError: where the network has no room for an edit.
@@ -61,7 +63,7 @@ def backprop_with(
     made: dict[Place, Any] = {}
     arrays: dict[str, dict[int, Any]] = {"z": {}, "a": {0: x}, "delta": {}, "dW": {}, "db": {}}
     for place in sorted(places(net, params), key=_weights_first):
-        inputs = Inputs.reading(place, arrays, net=net, scales=scales, W=W, b=b, y=y)
+        inputs = Inputs.reading(place, arrays, net=net, scales=scales, W=W, b=b, y=y, shards=shards)
         edits = planted.get(place, ())
         edits = (edits,) if isinstance(edits, Edit) else tuple(edits)
         array = with_edits(Equation(inputs), edits, eta)
