@@ -25,6 +25,7 @@ from manual_bp.subjects.convention import Convention
 from manual_bp.subjects.forms import Update
 from manual_bp.subjects.gradients import Vjp
 from manual_bp.training.checkpoint import load, save
+from manual_bp.training.checkpoints import load_checkpoint, save_checkpoint
 from manual_bp.training.fit import fit
 from manual_bp.training.history import History
 from manual_bp.verdicts.compare import Agreement, compare
@@ -63,6 +64,8 @@ __all__ = [
     "explorer",
     "save",
     "load",
+    "save_checkpoint",
+    "load_checkpoint",
     "compare",
     "Agreement",
     "Row",

@@ -123,7 +123,9 @@ def check_finite(argument: str, array: Any, problems: Problems) -> None:
 
 def on_host(array: Any) -> bool:
     """Whether NumPy can read an array where it lies; there it has nothing to compile."""
-    return not isinstance(array, jax.Array) or all(d.platform == "cpu" for d in array.devices())
+    if not isinstance(array, jax.Array):
+        return True
+    return array.is_fully_addressable and all(d.platform == "cpu" for d in array.devices())
 
 
 @contextmanager

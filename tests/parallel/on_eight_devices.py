@@ -263,6 +263,40 @@ def training():
         yield "resumed", "" if all(jax.tree.leaves(same)) else "not the same bits"
 
 
+def checkpoints():
+    """Written on one mesh, loaded on any, and training goes on as if never interrupted."""
+    params, x, y = case(DEEP, 40)
+    rule = {"optimizer": optax.adam(0.01), "key": jax.random.key(3), "batch_size": 16}
+    first_mesh = mesh("4x2", AxisType.Explicit)
+    how = rule | {"mesh": first_mesh, "fully_sharded": True}
+    whole, _ = mbp.fit(DEEP, params, x, y, epochs=3, **how)
+    half, history = mbp.fit(DEEP, params, x, y, epochs=2, **how)
+    folder = tempfile.mkdtemp()
+    mbp.save_checkpoint(folder, DEEP, params)
+    mbp.save_checkpoint(folder, DEEP, half, history)
+    yield "kept", "" if len(os.listdir(folder)) == 2 else str(os.listdir(folder))
+    for name, on, fully in (("same", first_mesh, True), ("other", mesh("8", AxisType.Auto), False),
+                            ("one device", None, False)):  # fmt: skip
+        net, again, told = mbp.load_checkpoint(folder, mesh=on, fully_sharded=fully)
+        same = jax.tree.map(np.array_equal, *jax.device_get((again, half)))
+        wrong = ["not the same bits"] * (not all(jax.tree.leaves(same)))
+        wrong += ["another network"] * (net != DEEP)
+        wrong += ["another history"] * (told.cost.tolist() != history.cost.tolist())
+        if on is not None:
+            lies = mbp.parallel.Layout(DEEP, on, fully)
+            wrong += ["lies elsewhere"] * (again[1].W.sharding != NamedSharding(on, lies.W(2)))
+            moments = told.optimizer_state.arrays["[0].mu[1].W"]
+            wrong += ["moments lie elsewhere"] * (moments.sharding.spec != lies.W(2))
+        more = rule | {"mesh": on, "fully_sharded": fully} if on is not None else rule
+        on_, _ = mbp.fit(DEEP, again, x, y, epochs=1, start_epoch=told.epoch,
+                         optimizer_state=told.optimizer_state, **more)  # fmt: skip
+        bits = jax.tree.map(np.array_equal, *jax.device_get((on_, whole)))
+        near = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5),
+                            *jax.device_get((on_, whole)))  # fmt: skip
+        is_right = all(jax.tree.leaves(bits if name == "same" else near))
+        yield name, "; ".join(wrong + ["went on otherwise"] * (not is_right))
+
+
 def command_line():
     """manual-bp train --mesh, and what it refuses."""
     folder = tempfile.mkdtemp()
@@ -321,6 +355,7 @@ if __name__ == "__main__":
         mistakes,
         drift,
         training,
+        checkpoints,
         command_line,
         refusals,
     ):

@@ -1,6 +1,7 @@
 """Several processes of one machine, over the loopback: the parameters of one process."""
 
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -109,6 +110,19 @@ def test_a_process_that_is_killed_ends_the_other_and_training_goes_on_from_the_f
     more = str(history.epoch + 1)
     code, _, error = call("train", "--load", "kept.safetensors", "--epochs", more, folder=tmp_path)
     assert code == 0, error
+
+
+@pytest.mark.sweep
+def test_a_checkpoint_of_two_processes(tmp_path):
+    script, port = pathlib.Path(__file__).with_name("checkpoint_of_two.py"), str(free_port())
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "ignore", script, str(i), port, tmp_path],
+                         env=os.environ | ENVIRONMENT, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for i in range(2)
+    ]  # fmt: skip
+    for code, out, error in ended(processes):
+        assert (code, out) == (0, ["same bits"]), error
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ SECTIONS = (
     "mistakes",
     "drift",
     "training",
+    "checkpoints",
     "command_line",
     "refusals",
 )

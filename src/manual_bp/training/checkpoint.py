@@ -105,7 +105,7 @@ def save(
     for l, (W, b) in zip(net.layers, params, strict=True):
         arrays |= {f"W{l}": W, f"b{l}": b}  # what is None is not written
     about: dict[str, Any] = {
-        "network": _described(net),
+        "network": described(net),
         "dtype": params[0][0].dtype.name,
         "biases": [b is not None for _, b in params],
         "settings": dict(settings),
@@ -154,7 +154,7 @@ def load(
     if net is not None:
         check_network(net)
     with _reading(path) as (about, arrays):
-        net = _network(about["network"], net)
+        net = network_of(about["network"], net)
         params = _params(net, about, arrays)
         return net, params, _history(about["history"], arrays)
 
@@ -255,7 +255,8 @@ def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
 # ── What is in it ────────────────────────────────────────────────────────────────────────────────
 
 
-def _described(net: Network) -> dict[str, Any]:
+def described(net: Network) -> dict[str, Any]:
+    """A network as a file tells it."""
     return {
         "sizes": list(net.sizes),
         "activations": list(map(_name, net.activations)),
@@ -270,7 +271,7 @@ def _name(function: Activation | Cost) -> str | dict[str, str]:
     return function.name if function.built_in else {"own": function.name}
 
 
-def _network(described: dict[str, Any], given: Network | None) -> Network:
+def network_of(told: dict[str, Any], given: Network | None) -> Network:
     """The network of a file; the one given, which it must be of, where there is one."""
     own: list[str] = []
 
@@ -281,10 +282,10 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
         return kind(own[-1], no_function, no_function)
 
     try:
-        sigmas = [function(entry, Activation) for entry in described["activations"]]
-        cost = function(described["cost"], Cost)
-        described = {"l2_biases": False, **described}  # files of 0.1.0 have none
-        net = Network(described["sizes"], sigmas, cost, described["l2"], described["l2_biases"])
+        sigmas = [function(entry, Activation) for entry in told["activations"]]
+        cost = function(told["cost"], Cost)
+        told = {"l2_biases": False, **told}  # files of 0.1.0 have none
+        net = Network(told["sizes"], sigmas, cost, told["l2"], told["l2_biases"])
     except DAMAGE as error:
         raise ValueError(_NOT_OURS) from error
     if given is None and own:
@@ -292,7 +293,7 @@ def _network(described: dict[str, Any], given: Network | None) -> Network:
             f"expected net=, for {', '.join(own)} of its network is not built in, and no file can "
             f"hold a function; pass the network that it was saved with"
         )
-    if given is not None and _described(given) != described:
+    if given is not None and described(given) != told:
         raise ValueError(f"net: expected {given!r}, got {net!r}")
     return given or net
 

@@ -180,7 +180,8 @@ class Plan:
         params = copy(moved_to_auto_axes(tuple(Layer(*layer) for layer in self.params)))
         if self.rule.layout is not None:
             params = self.rule.layout.put_params(params)
-        return params, taken_up(self.optimizer, params, self.optimizer_state)
+        state = taken_up(self.optimizer, params, self.optimizer_state)
+        return params, moved_to_auto_axes(state)
 
 
 def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:
