@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import tempfile
+from functools import partial
 from unittest import mock
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -254,6 +255,7 @@ def training():
                 found[0].W.sharding != NamedSharding(on, lies)
             )
             yield name, "; ".join(wrong)
+        np.save(file := os.path.join(tempfile.mkdtemp(), "x.npy"), x)
         first, half = mbp.fit(DEEP, params, x, y, **how | {"epochs": 1}, **rule, mesh=on)
         again, _ = mbp.fit(
             DEEP, first, x, y, **how | {"epochs": 1}, **rule, mesh=on, start_epoch=half.epoch,
@@ -261,6 +263,17 @@ def training():
         )  # fmt: skip
         same = jax.tree.map(np.array_equal, *jax.device_get((again, found)))
         yield "resumed", "" if all(jax.tree.leaves(same)) else "not the same bits"
+        mapped, _ = mbp.fit(DEEP, params, np.load(file, mmap_mode="r"), y, **how, **rule, mesh=on)
+        same = jax.tree.map(np.array_equal, *jax.device_get((mapped, found)))
+        yield "memory-mapped", "" if all(jax.tree.leaves(same)) else "not the same bits"
+        del how["batch_size"]
+        pairs = [(x[i : i + 20], y[i : i + 20]) for i in (0, 20)]
+        expected, _ = mbp.fit(DEEP, params, pairs, **how, **rule)
+        for name, place in (("device", jax.devices()[3]), ("mesh", NamedSharding(on, P()))):
+            placed = jax.device_put(pairs, place)
+            found, _ = mbp.fit(DEEP, params, placed, **how, **rule, mesh=on)
+            close = jax.tree.map(partial(np.allclose, rtol=0, atol=1e-13), found, expected)
+            yield f"batches on a {name}", "" if all(jax.tree.leaves(close)) else "they differ"
 
 
 def checkpoints():

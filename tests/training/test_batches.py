@@ -1,7 +1,7 @@
 """Examples from files and from iterators: the same training as from arrays in memory."""
 
+import pathlib
 import re
-import resource
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import manual_bp as mbp
 from manual_bp.training import batches as module
 from manual_bp.training.batches import segments
+from manual_bp.training.plan import Plan
 from training_case import KEY, NET, case, same
 
 
@@ -49,6 +50,25 @@ def test_targets_in_memory_and_class_numbers_will_do_and_verifying_changes_nothi
     expected, _ = mbp.fit(NET, *arrays(), **HOW)
     labels = np.asarray(y).argmax(1)
     assert same(mbp.fit(NET, params, x, labels, **HOW, verify_every=5)[0], expected)
+    assert same(mbp.fit(NET, params, x, labels.tolist(), **HOW)[0], expected)
+    assert same(mbp.fit(NET, params, np.asarray(x).tolist(), y, **HOW)[0], expected)
+
+
+def test_one_number_an_example_may_be_mapped_as_it_is(tmp_path):
+    net, x = mbp.Network((1, 3, 1), ("tanh", "identity"), "quadratic"), np.linspace(-1, 1, 9)
+    params, how = net.init(KEY), HOW | {"epochs": 1}  # the last batch is one row
+    expected, _ = mbp.fit(net, params, x, x**2, **how)
+    got, _ = mbp.fit(net, params, mapped(tmp_path, "x", x), mapped(tmp_path, "y", x**2), **how)
+    assert same(got, expected)
+
+
+def test_of_several_processes_none_reads_a_file_or_an_iterable(monkeypatch, files):
+    monkeypatch.setattr(mbp.parallel.Layout, "hosts", 2)
+    mesh = jax.make_mesh((1,), ("data",))
+    how = {"epochs": 1, "key": KEY, "learning_rate": 0.1, "mesh": mesh}
+    for x in (files[1:], ([PAIR], None)):
+        with pytest.raises(ValueError, match="x, mesh: expected arrays in memory where the mesh"):
+            mbp.fit(NET, files[0], *x, **how, batch_size=None if x[1] is None else 4)
 
 
 def epoch_of(x, y, size, number):
@@ -138,20 +158,32 @@ def test_segments_are_cut_before_each_step_that_is_verified(every):
         assert starts >= set(range(0, 15, every))
 
 
+def of_its_own():
+    """Bytes of this process's own, without the pages of files, which the system takes back."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+
 @pytest.mark.sweep
-def test_memory_does_not_grow_with_the_file(tmp_path):
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (100_000, 1000))
-    for start in range(0, len(x), 10_000):
-        x[start : start + 10_000] = np.random.default_rng(start).random((10_000, 1000))
+@pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="Linux tells it")
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    rows, width = 100_000, 1000
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (rows, width))  # 400 MB
+    x[:] = np.linspace(-1, 1, width, dtype=np.float32)
     x.flush()
-    del x
-    mapped_x = np.load(tmp_path / "x.npy", mmap_mode="r")
-    net = mbp.Network((1000, 8, 2), ("relu", "softmax"), "cross_entropy")
-    how = {"epochs": 1, "batch_size": 64, "key": KEY, "learning_rate": 0.1}
-    y = np.arange(100_000) % 2
-    mbp.fit(net, net.init(KEY), mapped_x[:1000], y[:1000], **how)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    mbp.fit(net, net.init(KEY), mapped_x, y, **how)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    mapped_pages = 400_000  # of the file itself, which the system may take back
-    assert grown < mapped_pages + 200_000
+    x, y = np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(rows) % 2
+    net = mbp.Network((width, 8, 2), ("relu", "softmax"), "cross_entropy")
+    how = {"batch_size": 64, "key": KEY, "learning_rate": 0.1}
+    mbp.fit(net, net.init(KEY), x[:1000], y[:1000], epochs=1, **how)
+    before, seen, read = of_its_own(), [], Plan.read
+
+    def watched(*arguments):
+        batches = read(*arguments)
+        seen.append(of_its_own())
+        return batches
+
+    monkeypatch.setattr(Plan, "read", watched)
+    mbp.fit(net, net.init(KEY), x, y, epochs=2, **how)
+    print(len(seen), (max(seen) - before) / 1e6)
+    assert len(seen) > 20
+    assert max(seen) - before < 100e6

@@ -11,16 +11,17 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from manual_bp.calls import read_call
 from manual_bp.checks import kind, theirs
-from manual_bp.network import Network, Params
+from manual_bp.network import Network
 from manual_bp.training.epoch import Batches, one_hot, one_of_two, order_of, shuffled
 
-AT_ONCE = 1 << 25  # bytes of a file's examples that are in memory as one segment
+Read = Callable[[Any, Any], Batches]
+"""Checks examples, and puts them on the devices as arrays of the parameters' format."""
+
+AT_ONCE = 1 << 23  # bytes of a file's examples, as float64, that are read as one segment
 
 
 class Source(Protocol):
@@ -69,7 +70,7 @@ class InFiles:
     """Memory-mapped arrays, of which a few mini-batches are read at a time."""
 
     net: Network
-    params: Params
+    read: Read
     x: Any
     y: Any
     batch_size: int
@@ -82,28 +83,31 @@ class InFiles:
     @cached_property
     def classes(self) -> bool:
         """Whether all of the targets are those of classes."""
-        length = max(1, AT_ONCE // max(1, self.y[:1].nbytes))
-        starts = range(0, len(self.y), length)
-        return all(are_classes(self.net, self._read(slice(i, i + length))[1]) for i in starts)
+        slices = (slice(i, i + self.at_once) for i in range(0, len(self.y), self.at_once))
+        return all(are_classes(self.net, self._rows(rows)[1]) for rows in slices)
+
+    @property
+    def at_once(self) -> int:
+        """How many examples are read as one segment, a mini-batch at least."""
+        of_an_example = 8 * (self.net.sizes[0] + self.net.sizes[-1])
+        return self.batch_size * max(1, AT_ONCE // (self.batch_size * of_an_example))
 
     def epoch(self, number: int, key: Array) -> Iterator[Batches]:
         """The mini-batches that arrays in memory would give, in the same order."""
         order = np.asarray(order_of(jax.random.fold_in(key, number), len(self.x)))
         full = len(order) - len(order) % self.batch_size
-        at_once = max(1, AT_ONCE // (self.batch_size * (self.x[:1].nbytes + self.y[:1].nbytes)))
-        for start in range(0, full, at_once * self.batch_size):
-            rows = order[start : min(start + at_once * self.batch_size, full)]
-            yield self._stacked(rows, self.batch_size)
+        for start in range(0, full, self.at_once):
+            yield self._stacked(order[start : min(start + self.at_once, full)], self.batch_size)
         if full < len(order):
             yield self._stacked(order[full:], len(order) - full)
 
     def _stacked(self, rows: Any, size: int) -> Batches:
-        x, y = self._read(rows)
+        x, y = self._rows(rows)
         return x.reshape(-1, size, x.shape[-1]), y.reshape(-1, size, y.shape[-1])
 
-    def _read(self, rows: Any) -> Batches:
+    def _rows(self, rows: Any) -> Batches:
         try:
-            return _read(self.net, self.params, self.x[rows], self.y[rows])
+            return self.read(self.x[rows], self.y[rows])
         except ValueError as error:
             numbers = range(len(self.x))[rows] if isinstance(rows, slice) else rows
             first, last = min(numbers), max(numbers)
@@ -115,7 +119,7 @@ class FromAnIterable:
     """Pairs (x, y), a mini-batch each, of an iterable or of a function of the epoch's number."""
 
     net: Network
-    params: Params
+    read: Read
     pairs: Iterable[Any] | Callable[[int], Iterable[Any]]
     steps: None = None
 
@@ -139,7 +143,7 @@ class FromAnIterable:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(f"{where}: expected a pair (x, y), got {kind(pair)}")
             try:
-                x, y = _read(self.net, self.params, *pair)
+                x, y = self.read(*pair)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{where}: {error}") from error
             if x.ndim != 2:
@@ -151,12 +155,6 @@ class FromAnIterable:
                 f"gone through once: pass a list, an object with __iter__, or a function of the "
                 f"epoch's number"
             )
-
-
-def _read(net: Network, params: Params, x: Any, y: Any) -> Batches:
-    """Examples that fit the network, as arrays of the parameters' format."""
-    call = read_call(net, params, x, y).in_one_dtype()
-    return jnp.asarray(call.x), jnp.asarray(call.y)
 
 
 def are_classes(net: Network, y: Array) -> bool:

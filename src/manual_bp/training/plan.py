@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from manual_bp.arrays import cast
+from manual_bp.arrays import cast, read_array
 from manual_bp.calls import read_call, read_params
 from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
 from manual_bp.lean import Microbatch, check_microbatch
@@ -21,7 +21,7 @@ from manual_bp.meshes import moved_to_auto_axes
 from manual_bp.network import Layer, Network, Params
 from manual_bp.parallel.layout import Layout
 from manual_bp.training.batches import FromAnIterable, InFiles, InMemory, Source
-from manual_bp.training.epoch import Rule, copy
+from manual_bp.training.epoch import Batches, Rule, copy
 from manual_bp.training.history import SavedState, is_key, named
 
 MAX_EPOCHS = 2**31
@@ -92,7 +92,12 @@ class Plan:
         if self.mesh is not None and self.microbatch is not None:
             problems.value("microbatch, mesh: expected one of them alone, got both")
         problems.raise_all()
-        _ = self.rule  # whose layout says what does not fit its devices
+        layout = self.rule.layout  # which says what does not fit its devices
+        if layout is not None and layout.hosts > 1 and (self.gives_batches or self.is_mapped):
+            raise ValueError(
+                "x, mesh: expected arrays in memory where the mesh has devices of several "
+                "processes; hand in each process's own part as np.array(x)"
+            )
 
     def _read_examples(self, problems: Problems) -> None:
         """params as arrays, and x and y, unless they are read batch by batch."""
@@ -103,10 +108,14 @@ class Plan:
             return
         x, y = self.x, self.y
         if is_mapped := self.is_mapped:
-            if np.shape(x)[:1] != np.shape(y)[:1]:
+            x, y = _with_rows("x", x), _with_rows("y", y)
+            if x.shape[1:] == () and self.net.sizes[0] == 1:
+                x = x[:, None]  # one number an example
+            object.__setattr__(self, "x", x)
+            object.__setattr__(self, "y", y)
+            if x.shape[:1] != y.shape[:1]:
                 raise ValueError(
-                    f"x, y: expected as many examples in both, got shapes {np.shape(x)} and "
-                    f"{np.shape(y)}"
+                    f"x, y: expected as many examples in both, got shapes {x.shape} and {y.shape}"
                 )
             x, y = x[:1], y[:1]
         call = read_call(self.net, self.params, x, y).in_one_dtype()
@@ -135,16 +144,22 @@ class Plan:
     def source(self) -> Source:
         """Where an epoch's batches come from."""
         if self.gives_batches:
-            return FromAnIterable(self.net, self.params, self.x)
+            return FromAnIterable(self.net, self.read, self.x)
         assert self.batch_size is not None  # `_read_examples` has seen to it
         if self.is_mapped:
-            return InFiles(self.net, self.params, self.x, self.y, self.batch_size)
+            return InFiles(self.net, self.read, self.x, self.y, self.batch_size)
         x, y, rows = self.x, self.y, None
         if self.rule.layout is not None and self.rule.layout.hosts > 1:
             x, y, rows = self.rule.layout.put_rows(x, y)
         else:
             x, y = self.on_devices((x, y))
         return InMemory(self.net, x, y, self.batch_size, rows)
+
+    def read(self, x: Any, y: Any) -> Batches:
+        """Examples that fit the network, as arrays of the parameters' format on the devices."""
+        call = read_call(self.net, self.params, x, y).in_one_dtype()
+        placed: Batches = self.on_devices((call.x, call.y))
+        return placed
 
     def on_devices(self, arrays: Any) -> Any:
         """The arrays as JAX's; on a mesh, whole on each of its devices."""
@@ -182,6 +197,17 @@ class Plan:
             params = self.rule.layout.put_params(params)
         state = taken_up(self.optimizer, params, self.optimizer_state)
         return params, moved_to_auto_axes(state)
+
+
+def _with_rows(argument: str, array: Any) -> Any:
+    """What stands for an array beside a memory-mapped one, of which rows can be taken by number."""
+    if isinstance(array, np.memmap):
+        return array
+    problems = Problems()
+    read = read_array(argument, array, problems)
+    problems.raise_all()
+    assert read is not None
+    return read.array
 
 
 def _check_learning_rate(eta: Any, dtype: Any, problems: Problems) -> None:
