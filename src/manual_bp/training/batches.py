@@ -21,7 +21,7 @@ from manual_bp.training.epoch import Batches, one_hot, one_of_two, order_of, shu
 Read = Callable[[Any, Any], Batches]
 """Checks examples, and puts them on the devices as arrays of the parameters' format."""
 
-AT_ONCE = 1 << 23  # bytes of a file's examples, as float64, that are read as one segment
+AT_ONCE = 1 << 22  # bytes of a file's examples, as float64, that are read as one segment
 
 
 class Source(Protocol):
