@@ -222,7 +222,7 @@ class RunOptions:
 
     data: str = "digits"
     """digits, a FILE.csv whose first line names the columns, a FILE.npz of x and y, or a folder
-    like MNIST's"""
+    of x.npy and y.npy or like MNIST's"""
     target: str | None = None
     """the column of a CSV file to predict (default: the last one)"""
     ignore: str | None = None
@@ -236,7 +236,12 @@ class RunOptions:
     seed: Seed = 0
     """of weights and of the shuffling"""
 
-    def read(self, dtype: str | None = None, encoding: Encoding | None = None) -> Data:
+    def read(
+        self,
+        dtype: str | None = None,
+        encoding: Encoding | None = None,
+        memory_map: bool = False,
+    ) -> Data:
         """The data that --data names, in --dtype unless it is said otherwise."""
         (ignored,) = csv.reader([self.ignore], skipinitialspace=True) if self.ignore else ([],)
         with named_as_flags():
@@ -247,6 +252,7 @@ class RunOptions:
                 ignore=ignored,
                 task=self.task,
                 encoding=encoding,
+                memory_map=memory_map,
             )
 
 
@@ -257,6 +263,7 @@ _FLAGS = {
     "ignore": "--ignore",
     "task": "--task",
     "fraction": "--test",
+    "memory_map": "--memory-map",
     "net, mesh": "--sizes, --mesh",
     "fully_sharded": "--fully-sharded",
 }

@@ -42,7 +42,7 @@ OPTIMIZERS: dict[str, tuple[float, Callable[[float], Any] | None]] = {
 }
 SETTINGS = (
     *("sizes", "activation", "output", "cost", "l2", "l2-biases", "no-bias"),
-    *("data", "target", "ignore", "task", "test"),
+    *("data", "target", "ignore", "task", "test", "memory-map"),
     *("batch", "learning-rate", "dtype", "precision", "seed", "optimizer", "patience"),
 )
 SECONDS_BETWEEN_SAVES = 1.0
@@ -75,13 +75,21 @@ class TrainingRun(RunOptions):
     standardize: Annotated[bool | None, Parameter(negative="--no-standardize")] = None
     """scale each input, and a target that is a number, to mean 0 and standard deviation 1 over the
     training part; kept in the file (default: for CSV)"""
+    memory_map: Annotated[bool, Parameter(negative="")] = False
+    """of a folder, leave the inputs in their file and read a few batches at a time; --test is read
+    whole"""
 
     def parts(self, encoding: Encoding | None) -> tuple[Data, bool]:
         """The data unscaled, in float64 where it is to be scaled; and whether its parts were drawn.
 
         Else it has a test part of its own, or none.
         """
-        data = self.read("float64" if self.scales(encoding) else None, encoding)
+        scales = self.scales(encoding)
+        if self.memory_map and scales:
+            raise ValueError(
+                "--memory-map: inputs are standardized in memory; leave out one of the two"
+            )
+        data = self.read("float64" if scales else None, encoding, self.memory_map)
         if data.x_test is not None or self.test == 0:
             return data, False
         with named_as_flags():
@@ -146,7 +154,10 @@ def train(
     terminal.check_target("--picture", picture)
     if picture:
         check_picture(picture)
-    connected = (hosts or HostOptions()).connect()
+    hosts = hosts or HostOptions()
+    if hosts.coordinator is not None and run.memory_map:
+        raise ValueError("--memory-map, --coordinator: expected one of them alone, got both")
+    connected = hosts.connect()
     quiet = quiet or not is_first()
     with device.in_force(run.dtype) as on:
         devices = jax.devices(on.platform)
@@ -172,7 +183,8 @@ def train(
                 )
         settings = _settings(network, run, device, net, optimizer, eta, patience)
         file = Checkpoint(save, net, earlier, settings, data.encoding)
-        x, y = jnp.asarray(data.x), jnp.asarray(data.y)
+        x: Any = data.x if run.memory_map else jnp.asarray(data.x)
+        y = jnp.asarray(data.y)
         held_out = None
         if data.x_test is not None:
             held_out = jnp.asarray(data.x_test), jnp.asarray(data.y_test)
@@ -182,7 +194,7 @@ def train(
         try:
             params, history, ended = _fit(
                 file, params, epochs, len(x), quiet, patience,
-                x=x[own], y=y[own], batch_size=run.batch, key=key, validation=held_out,
+                x=x if run.memory_map else x[own], y=y[own], batch_size=run.batch, key=key, validation=held_out,
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,

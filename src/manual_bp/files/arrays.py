@@ -1,4 +1,4 @@
-"""Arrays x and y, and those of a test part, from a `.npz` file or a folder of MNIST's IDX files.
+"""Arrays x and y, and those of a test part: of a `.npz` file, or a folder of `.npy` or IDX files.
 
 They are as the files have them: nothing is scaled, and labels are labels.
 """
@@ -23,8 +23,15 @@ _SPELLINGS = {
 }
 
 
-def read_folder(folder: str) -> dict[str, np.ndarray]:
-    """The arrays x, y and, where there are both, x_test, y_test of a folder of IDX files."""
+def read_folder(
+    folder: str, targets: bool = True, memory_map: bool = False
+) -> dict[str, np.ndarray]:
+    """The arrays x, y and, where there are both, x_test, y_test of a folder of .npy or IDX files.
+
+    Without `targets` y may lack, of .npy files; with `memory_map` x stays in its file.
+    """
+    if os.path.isfile(os.path.join(folder, "x.npy")):
+        return _read_npy_files(folder, targets, memory_map)
     names = {
         key: f"{part}-{kind}-idx{ndim}-ubyte"
         for pair, part in zip(PAIRS, ("train", "t10k"), strict=True)
@@ -47,11 +54,34 @@ def read_folder(folder: str) -> dict[str, np.ndarray]:
     for key, path in files.items():
         if path is None:
             continue
-        arrays[key] = idx.read_idx(path)
+        arrays[key] = idx.read_idx(path, memory_map=memory_map and key == "x")
         ndim = 3 if key.startswith("x") else 1
         if arrays[key].ndim != ndim:
             raise idx.refusal(path, f"{ndim} dimensions", f"the shape {arrays[key].shape}")
     return arrays
+
+
+def _read_npy_files(folder: str, targets: bool, memory_map: bool) -> dict[str, np.ndarray]:
+    paths = {key: os.path.join(folder, f"{key}.npy") for key in chain(*PAIRS)}
+    there = [key for key, path in paths.items() if os.path.isfile(path)]
+    if not targets:
+        there = [key for key in there if key in ("x", "y")]
+    if missing := _missing(there if targets else {*there, "y"}):
+        names = " and ".join(f"{key}.npy" for key in missing)
+        raise ValueError(f"{folder}: expected {names} beside x.npy, got no such file; add it")
+    arrays = {}
+    for key in there:
+        try:  # a header that claims more than the file has is refused, and so is what is pickled
+            arrays[key] = np.lib.format.open_memmap(paths[key], mode="r")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{paths[key]}: expected a whole .npy file of numbers or text, got one that cannot "
+                f"be read ({error}); write it again with numpy.save"
+            ) from error
+    whole = [key for key in there if key != "x" or not memory_map]
+    if (size := sum(arrays[key].nbytes for key in whole)) > idx.MAX_BYTES:
+        raise idx.too_large(folder, " and ".join(f"{key}.npy" for key in whole), size)
+    return arrays | {key: np.array(arrays[key]) for key in whole}
 
 
 def _missing(present: Iterable[str]) -> list[str]:

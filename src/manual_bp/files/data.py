@@ -17,8 +17,10 @@ from manual_bp.files import idx, table
 from manual_bp.files.arrays import PAIRS, read_folder, read_npz
 from manual_bp.files.digits import digits
 from manual_bp.files.encoding import Encoding, class_text
+from manual_bp.files.mapped import MappedRows, flat
 from manual_bp.files.table import Task
 
+_CHECKED_AT_ONCE = 1 << 22  # bytes
 _TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -83,6 +85,7 @@ def load(
     ignore: Iterable[str] = (),
     task: Task | None = None,
     encoding: Encoding | None = None,
+    memory_map: bool = False,
 ) -> Data:
     """Examples of a CSV file, a DataFrame, a `.npz` file, a folder of IDX files, or scikit-learn.
 
@@ -97,7 +100,9 @@ def load(
               taken as they are, uint8 is pixels and divided by 255. `y` is (m, n_L) numbers, or
               (m,) labels or numbers;
             - a folder with `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and for a test
-              part both `t10k-` files; each may be spelled with `.idx` and end in `.gz`.
+              part both `t10k-` files; each may be spelled with `.idx` and end in `.gz`;
+            - a folder with `x.npy` and `y.npy`, and for a test part `x_test.npy` and `y_test.npy`,
+              which hold what the arrays of a `.npz` file do.
 
             Labels become one-hot rows. Those from 0 on are the numbers of their classes, max + 1 in
             all, over the train and the test part; others are sorted, and named in the encoding.
@@ -107,6 +112,7 @@ def load(
         task: "classification" or "regression"; by default text is classes, and so are whole
             numbers of few different values, see `table.targets`.
         encoding: that of a network which is trained on; its columns and classes hold.
+        memory_map: of a folder, leave x in its file, unpacked: it becomes a `MappedRows`.
 
     Returns:
         The examples, x (m, n_0) and y (m, n_L), unscaled, with their encoding.
@@ -133,6 +139,11 @@ def load(
     if task not in (None, "classification", "regression"):
         problems.value(f'task: expected "classification" or "regression", got {task!r}')
     problems.raise_all()
+    if memory_map and not (isinstance(source, (str, os.PathLike)) and os.path.isdir(source)):
+        raise ValueError(
+            f"memory_map: expected a folder of .npy or IDX files, got {_name(source)}; write x and "
+            f"y with numpy.save to x.npy and y.npy"
+        )
     if is_table(source):
         return _load_table(source, dtype, target, ignore, task, encoding)
     if target is not None or [*ignore]:
@@ -140,7 +151,7 @@ def load(
         raise ValueError(
             f"{given}: only a CSV file has names of columns, got {source!r}; leave it out"
         )
-    where, name, arrays = _read_arrays(source)
+    where, name, arrays = _read_arrays(source, memory_map=memory_map)
     arrays, classes = _labelled(where, arrays, task, encoding)
     encoding = (encoding or Encoding())._replace(classes=classes)
     return _assemble(where, name, arrays, dtype, encoding)
@@ -185,7 +196,7 @@ def load_inputs(
     if wrong := [*_mismatches({"x": x} if y is None else {"x": x, "y": y}, unscaled)]:
         raise ValueError(f"{where}: " + "; ".join(wrong))
     with np.errstate(over="ignore"):  # an infinity is told of by what takes x
-        scaled = encoding.scaled(_flat(x, unscaled)).astype(kind)
+        scaled = encoding.scaled(flat(x, unscaled)).astype(kind)
     return Inputs(scaled, y, left_out)
 
 
@@ -261,7 +272,9 @@ def _known_classes(where: str, cells: Iterable[Any], encoding: Encoding) -> np.n
     return numbers
 
 
-def _read_arrays(source: Any, targets: bool = True) -> tuple[str, str, dict[str, np.ndarray]]:
+def _read_arrays(
+    source: Any, targets: bool = True, memory_map: bool = False
+) -> tuple[str, str, dict[str, np.ndarray]]:
     """How errors and reports name a source that is no table, and its arrays."""
     path = os.fspath(source) if isinstance(source, os.PathLike) else source
     if not isinstance(path, str):
@@ -273,12 +286,12 @@ def _read_arrays(source: Any, targets: bool = True) -> tuple[str, str, dict[str,
         x, y = digits()
         return "digits", "digits", {"x": x, "y": y}
     if os.path.isdir(path):
-        return path, name, read_folder(path)
+        return path, name, read_folder(path, targets, memory_map)
     if os.path.isfile(path) and path.lower().endswith(".npz"):
         return path, name, read_npz(path, targets)
     found = "a file of another kind" if os.path.exists(path) else "nothing there"
     raise ValueError(
-        f'source: expected "digits", a .csv or .npz file, or a folder of IDX files, got {path!r} '
+        f'source: expected "digits", a .csv or .npz file, or a folder of .npy or IDX files, got {path!r} '
         f"({found}); check the path, or save arrays x and y with numpy.savez"
     )
 
@@ -348,7 +361,8 @@ def _assemble(
         raise ValueError(f"{where}: " + "; ".join(wrong))
     labels = [array for array in arrays.values() if array.ndim == 1]
     classes = max([len(encoding.classes), *(1 + int(each.max()) for each in labels)])
-    entries = sum(array.size * (classes if array.ndim == 1 else 1) for array in arrays.values())
+    in_memory = [array for array in arrays.values() if not isinstance(array, np.memmap)]
+    entries = sum(array.size * (classes if array.ndim == 1 else 1) for array in in_memory)
     if (size := entries * dtype.itemsize) > idx.MAX_BYTES:
         what = f"labels up to {classes - 1}" if labels else "no labels"
         raise idx.too_large(where, f"{len(arrays['x'])} examples with {what} in {dtype}", size)
@@ -360,18 +374,13 @@ def _assemble(
         one_hot[np.arange(len(y)), y.astype(np.intp)] = 1
         return one_hot
 
-    x, y = _flat(arrays["x"], dtype), targets(arrays["y"])
+    is_mapped = isinstance(arrays["x"], np.memmap)
+    x: Any = MappedRows(arrays["x"], dtype) if is_mapped else flat(arrays["x"], dtype)
+    y = targets(arrays["y"])
     if "x_test" not in arrays:
         return Data(x, y, None, None, name, encoding)
-    x_test, y_test = _flat(arrays["x_test"], dtype), targets(arrays["y_test"])
+    x_test, y_test = flat(arrays["x_test"], dtype), targets(arrays["y_test"])
     return Data(x, y, x_test, y_test, name, encoding)
-
-
-def _flat(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Each example a row; pixels divided by 255."""
-    # A table rounds each of the 256 values once, whatever dtype is.
-    pixels = (np.arange(256) / 255).astype(dtype)
-    return (pixels[x] if x.dtype == np.uint8 else x.astype(dtype)).reshape(len(x), -1)
 
 
 def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]:
@@ -418,13 +427,19 @@ def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]
 
 
 def _out_of_range(key: str, array: np.ndarray, dtype: np.dtype) -> Iterator[str]:
-    if not np.isfinite(array).all():
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        yield f"expected finite {key}, got {array[at]} at {at}; leave that example out or mend it"
-        return
     low, high = float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
-    if float(array.min()) < low or float(array.max()) > high:
+    least, greatest = float("inf"), -float("inf")
+    length = max(1, _CHECKED_AT_ONCE // max(1, array[:1].nbytes))
+    for start in range(0, len(array), length):  # or of a file all would be in memory
+        part = array[start : start + length]
+        if not np.isfinite(part).all():
+            i, *rest = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
+            at = (start + i, *rest)
+            yield f"expected finite {key}, got {array[at]} at {at}; leave that example out or mend it"
+            return
+        least, greatest = min(least, float(part.min())), max(greatest, float(part.max()))
+    if least < low or greatest > high:
         yield (
             f"expected {key} in {dtype}'s range [{low:.3g}, {high:.3g}], got "
-            f"[{array.min():.3g}, {array.max():.3g}]; rescale it or choose another dtype"
+            f"[{least:.3g}, {greatest:.3g}]; rescale it or choose another dtype"
         )

@@ -19,7 +19,7 @@ _UNSIGNED_BYTE = 0x08
 _MAX_NDIM = 8
 
 
-def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
+def read_idx(path: str | os.PathLike[str], *, memory_map: bool = False) -> UInt8[np.ndarray, "..."]:
     """The array of one IDX file of unsigned bytes; a name that ends in `.gz` is unpacked.
 
     The file is 0, 0, the type code 0x08, the number of dimensions, each dimension as a big-endian
@@ -27,13 +27,14 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
 
     Args:
         path: the file.
+        memory_map: leave the entries in the file, of any size, until they are asked for.
 
     Returns:
         The array, uint8 and read-only, in the shape that the header states.
 
     Raises:
         ValueError: the file is missing, damaged, of another type, shorter or longer than its
-            header states, empty, beyond `MAX_BYTES`, or a bomb.
+            header states, empty, beyond `MAX_BYTES`, or a bomb; or to be memory-mapped, and packed.
 
     Source:
         Y. LeCun, C. Cortes and C. Burges, The MNIST Database of Handwritten Digits, file formats.
@@ -51,6 +52,8 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
     if not os.path.isfile(path):
         raise ValueError(f"{path}: expected an IDX file, got no such file; check the path")
     zipped = path.lower().endswith(".gz")
+    if memory_map and zipped:
+        raise ValueError(f"{path}: expected a file that is not packed, to map it; run gunzip on it")
     try:
         with gzip.open(path) if zipped else open(path, "rb") as file:
             start = file.read(4)
@@ -68,11 +71,15 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
             size = math.prod(shape)
             if not size:
                 raise refusal(path, "at least one entry", f"the empty shape {shape}")
-            if size > MAX_BYTES:
+            if size > MAX_BYTES and not memory_map:
                 raise too_large(path, f"the shape {shape}", size)
             # Before the read, which sets aside all that it is asked for.
             if size > os.path.getsize(path) * (_DEFLATE_RATIO if zipped else 1):
                 raise refusal(path, f"{size} bytes for {shape}", "a file too short: truncated")
+            if memory_map:
+                if (found := os.path.getsize(path) - file.tell()) != size:
+                    raise refusal(path, f"{size} bytes for {shape}", f"{found}: trailing bytes")
+                return np.memmap(path, np.uint8, "r", file.tell(), shape)
             check_unpacked(path, size)
             # One byte too many shows a file that goes on, and takes gzip to its checksum.
             entries = file.read(size + 1)

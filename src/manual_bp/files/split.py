@@ -7,6 +7,7 @@ import numpy as np
 
 from manual_bp.checks import Problems, whole_number
 from manual_bp.files.data import Data
+from manual_bp.files.mapped import MappedRows
 
 
 def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
@@ -60,7 +61,8 @@ def split(data: Data, fraction: float = 0.2, seed: int = 0) -> Data:
         )
     order = np.random.default_rng(int(seed)).permutation(m)
     test, train = order[:k], order[k:]
-    return data._replace(x=data.x[train], y=data.y[train], x_test=data.x[test], y_test=data.y[test])
+    x: Any = data.x.only(train) if isinstance(data.x, MappedRows) else data.x[train]
+    return data._replace(x=x, y=data.y[train], x_test=data.x[test], y_test=data.y[test])
 
 
 def standardized(data: Data, dtype: Any, targets: bool = False) -> Data:

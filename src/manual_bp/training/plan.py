@@ -16,6 +16,7 @@ from jaxtyping import Array
 from manual_bp.arrays import cast, read_array
 from manual_bp.calls import read_call, read_params
 from manual_bp.checks import Problems, kind, random_key, real, shown, theirs, whole_number
+from manual_bp.files.mapped import MappedRows
 from manual_bp.lean import Microbatch, check_microbatch
 from manual_bp.meshes import moved_to_auto_axes
 from manual_bp.network import Layer, Network, Params
@@ -138,7 +139,7 @@ class Plan:
     @property
     def is_mapped(self) -> bool:
         """Whether the examples are read from files while they are used."""
-        return any(isinstance(array, np.memmap) for array in (self.x, self.y))
+        return any(isinstance(array, (np.memmap, MappedRows)) for array in (self.x, self.y))
 
     @property
     def source(self) -> Source:
@@ -201,7 +202,7 @@ class Plan:
 
 def _with_rows(argument: str, array: Any) -> Any:
     """What stands for an array beside a memory-mapped one, of which rows can be taken by number."""
-    if isinstance(array, np.memmap):
+    if isinstance(array, (np.memmap, MappedRows)):
         return array
     problems = Problems()
     read = read_array(argument, array, problems)
