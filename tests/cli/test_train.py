@@ -50,6 +50,32 @@ def test_digits_by_default_reach_97_percent(tmp_path):
     assert "\x1b" not in done.stdout
 
 
+def test_memory_mapped_it_is_the_run_of_arrays_in_memory(folder):
+    with np.load(folder / "data.npz") as data:
+        (folder / "files").mkdir()
+        for name in ("x", "y"):
+            np.save(folder / "files" / f"{name}.npy", data[name])
+    flags = ("--data", "files", "--memory-map", "--quiet")
+    code, _, err = train(folder, *flags, "--epochs", 2, "--save", "mapped.safetensors")
+    assert (code, err) == (0, "")
+    again = ("--load", "mapped.safetensors", "--epochs", 3, "--quiet", "--save")
+    assert train(folder, *again, "mapped.safetensors")[0] == 0
+    assert load_settings(folder / "mapped.safetensors")["memory-map"] == "True"
+    mapped, whole = (mbp.load(folder / f"{name}.safetensors")[1] for name in ("mapped", "a"))
+    assert all(map(np.array_equal, mapped[0], whole[0]))
+    for more, words in (
+        (("--data", "files", "--standardize"), "--memory-map: inputs are standardized in memory"),
+        (("--data", "data.npz"), "--memory-map: expected a folder of .npy or IDX files"),
+        (
+            ("--data", "files", "--coordinator", "auto"),
+            "--memory-map, --coordinator: expected one of them alone",
+        ),
+    ):
+        code, _, err = train(folder, "--memory-map", *more)
+        assert code == 2
+        assert words in err
+
+
 def test_killed_and_continued_is_the_uninterrupted_run(folder):
     flags = ("--data", "data.npz", "--batch", 7)
     # Long enough to be killed in; the file is there from the first epoch on.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from idx_bytes import idx_bytes
+from idx_bytes import idx
 from manual_bp.files.data import load, load_inputs
 from manual_bp.files.mapped import MappedRows
 from manual_bp.files.split import split
@@ -45,12 +45,12 @@ def test_parts_are_those_of_arrays_in_memory(tmp_path):
 def test_mnists_files_are_mapped_unless_they_are_packed(tmp_path):
     images = DRAW.integers(256, size=(6, 2, 2), dtype=np.uint8)
     path = tmp_path / "train-images-idx3-ubyte"
-    path.write_bytes(idx_bytes(images))
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(Y[:6].astype(np.uint8)))
+    path.write_bytes(idx(images))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(Y[:6].astype(np.uint8)))
     got = load(tmp_path, memory_map=True)
     assert isinstance(got.x, MappedRows)
     np.testing.assert_array_equal(got.x[:], load(tmp_path).x)
-    path.write_bytes(idx_bytes(images) + b"1")
+    path.write_bytes(idx(images) + b"1")
     with pytest.raises(ValueError, match=r"expected 24 bytes for \(6, 2, 2\), got 25"):
         load(tmp_path, memory_map=True)
     path.rename(tmp_path / f"{path.name}.gz")

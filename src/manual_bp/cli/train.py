@@ -194,7 +194,8 @@ def train(
         try:
             params, history, ended = _fit(
                 file, params, epochs, len(x), quiet, patience,
-                x=x if run.memory_map else x[own], y=y[own], batch_size=run.batch, key=key, validation=held_out,
+                x=x if run.memory_map else x[own], y=y[own],
+                batch_size=run.batch, key=key, validation=held_out,
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
                 verify_every=verify_every,

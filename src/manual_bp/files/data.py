@@ -291,8 +291,8 @@ def _read_arrays(
         return path, name, read_npz(path, targets)
     found = "a file of another kind" if os.path.exists(path) else "nothing there"
     raise ValueError(
-        f'source: expected "digits", a .csv or .npz file, or a folder of .npy or IDX files, got {path!r} '
-        f"({found}); check the path, or save arrays x and y with numpy.savez"
+        f'source: expected "digits", a .csv or .npz file, or a folder of .npy or IDX files, got '
+        f"{path!r} ({found}); check the path, or save arrays x and y with numpy.savez"
     )
 
 
@@ -434,8 +434,8 @@ def _out_of_range(key: str, array: np.ndarray, dtype: np.dtype) -> Iterator[str]
         part = array[start : start + length]
         if not np.isfinite(part).all():
             i, *rest = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
-            at = (start + i, *rest)
-            yield f"expected finite {key}, got {array[at]} at {at}; leave that example out or mend it"
+            got = f"{array[start + i, *rest]} at {(start + i, *rest)}"
+            yield f"expected finite {key}, got {got}; leave that example out or mend it"
             return
         least, greatest = min(least, float(part.min())), max(greatest, float(part.max()))
     if least < low or greatest > high:
