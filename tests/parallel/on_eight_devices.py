@@ -7,7 +7,6 @@ import io
 import os
 import sys
 import tempfile
-from functools import partial
 from unittest import mock
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -272,7 +271,9 @@ def training():
         for name, place in (("device", jax.devices()[3]), ("mesh", NamedSharding(on, P()))):
             placed = jax.device_put(pairs, place)
             found, _ = mbp.fit(DEEP, params, placed, **how, **rule, mesh=on)
-            close = jax.tree.map(partial(np.allclose, rtol=0, atol=1e-13), found, expected)
+            close = jax.tree.map(
+                functools.partial(np.allclose, rtol=0, atol=1e-13), found, expected
+            )
             yield f"batches on a {name}", "" if all(jax.tree.leaves(close)) else "they differ"
 
 

@@ -410,7 +410,7 @@ def _mismatches(arrays: dict[str, np.ndarray], dtype: np.dtype) -> Iterator[str]
     for key, array in arrays.items():
         if not array.size:
             yield f"expected {key} to hold an entry, got the shape {array.shape}; give it examples"
-        elif array.dtype.kind == "f":
+        elif array.ndim and array.dtype.kind == "f":
             yield from _out_of_range(key, array, dtype)
     for train, test in zip(*PAIRS, strict=True) if "x_test" in arrays else ():
         a, b = arrays[train], arrays[test]
