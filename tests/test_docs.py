@@ -96,7 +96,7 @@ def test_the_training_page(monkeypatch, tmp_path, capsys):
         for x, k in zip(iris.data, iris.target, strict=True):
             print(*x, iris.target_names[k], sep=",", file=file)
     page = (ROOT / "docs" / "training.md").read_text()
-    commands, told, *programs = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
+    commands, told, *programs, of_files = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
     install, *commands = [line.split()[1:] for line in commands.splitlines()]
     assert install == ["install", "manual_bp"]
     (code, out, _), (predicted, classes, right) = (
@@ -110,6 +110,7 @@ def test_the_training_page(monkeypatch, tmp_path, capsys):
     for program, shown in zip(programs[::2], programs[1::2], strict=True):
         exec(compile(program, "docs/training.md", "exec"), namespace)
         assert capsys.readouterr().out == shown
+    assert call(*of_files.split()[1:])[0] == 0
 
 
 def test_the_page_on_any_gradient(tmp_path, capsys):
