@@ -87,7 +87,7 @@ def load(
     encoding: Encoding | None = None,
     memory_map: bool = False,
 ) -> Data:
-    """Examples of a CSV file, a DataFrame, a `.npz` file, a folder of IDX files, or scikit-learn.
+    """Examples of a CSV file, a DataFrame, a `.npz` file, a folder, or scikit-learn.
 
     Args:
         source: one of

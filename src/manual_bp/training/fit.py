@@ -61,9 +61,9 @@ def fit(
         net: the network.
         params: a `Layer(W, b)` for each layer, to start from.
         x: (m, n_0). Of a memory-mapped array, as of `np.load(file, mmap_mode="r")`, or the
-            `MappedRows` of `load(folder, memory_map=True)`, a few batches are read at a time. Or, without y, an iterable of batches (x, y) that is gone through
-            once an epoch, such as a list or a loader; or a function of the epoch's number, from 0,
-            that gives one.
+            `MappedRows` of `load(folder, memory_map=True)`, a few batches are read at a time. Or,
+            without y, an iterable of batches (x, y) that is gone through once an epoch, such as a
+            list or a loader; or a function of the epoch's number, from 0, that gives one.
         y: (m, n_L).
         epochs: how many passes to make.
         batch_size: examples a step; left out where x gives batches.
