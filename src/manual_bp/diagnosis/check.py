@@ -14,7 +14,6 @@ import numpy as np
 from manual_bp.calls import examples, read_call
 from manual_bp.checks import Problems, shown, whole_number
 from manual_bp.diagnosis.blind_spots import ambiguities, blind_spots
-from manual_bp.diagnosis.copies import copies_that_differ, mesh_shape
 from manual_bp.diagnosis.equations import Shards
 from manual_bp.diagnosis.explanation import History
 from manual_bp.diagnosis.finding import Finding, findings_of, undeclared, unexplained
@@ -28,10 +27,14 @@ from manual_bp.subjects.subject import Subject, read_subject
 from manual_bp.surroundings import judging
 from manual_bp.text import of_bound, printable
 from manual_bp.verdicts.compare import Agreement, check_settings
+from manual_bp.verdicts.copies import copies_that_differ, mesh_shape
 from manual_bp.verdicts.judge import Judged
 from manual_bp.verdicts.reading import Reading, nearest_reading
 from manual_bp.verdicts.rows import AGREES, NONFINITE, NOT_GIVEN, Row
 from manual_bp.witnesses.autodiff import autodiff
+
+COPIES_DIFFER = "copies_differ"
+_ONE_COPY = "Compute it alike on all of them, or sum it over them; start from one copy."
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Diagnosis:
                 f"Right: {given.count(AGREES)} of {len(given)} quantities agree. The worst "
                 f"value differs by {of_bound(self.agreement.worst.bound_ratio)}."
             )
-        if self.findings and not self.agreement.disagreements:
+        drifted = any(COPIES_DIFFER in finding.edits for finding in self.findings)
+        if self.findings and not self.agreement.disagreements and not drifted:
             return "Right, in another convention than the declared one."
         if self.findings:
             return f"Wrong: {len(self.findings)} finding{'s' * (len(self.findings) > 1)}."
@@ -183,7 +187,10 @@ def check(
     call = read_call(net, params, x, y)
     given = given_by("subject", subject, (net, params, x, y), precision)
     split = split or Shards(**mesh_shape(given.record))
-    drifts = copies_that_differ(net, params, given.record)
+    drifts = [
+        Finding(drift.equation, drift.layer, (COPIES_DIFFER,), (), drift.words, _ONE_COPY)
+        for drift in copies_that_differ(net, params, given.record)
+    ]
     if callable(subject):
         precision = precision or "highest"
     right = jax.device_get(autodiff(*call))

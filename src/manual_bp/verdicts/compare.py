@@ -18,6 +18,7 @@ from manual_bp.subjects.subject import Shown, Subject, read_subject
 from manual_bp.surroundings import judging
 from manual_bp.text import listed, printable
 from manual_bp.verdicts import report
+from manual_bp.verdicts.copies import copies_that_differ
 from manual_bp.verdicts.judge import Judged, judge, reach_of
 from manual_bp.verdicts.rows import (
     AGREES,
@@ -51,6 +52,7 @@ class Agreement:
         witness: whose numbers they were held against end to end.
         arithmetic: the format that the numbers were computed in.
         notes: what else was seen, such as an argument that the subject changed.
+        drifts: the arrays whose copies on several devices differ, in words.
 
     `str()` gives a table, as does a notebook; nothing but the rounding bound decides.
     """
@@ -61,11 +63,13 @@ class Agreement:
     witness: str
     arithmetic: str
     notes: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether something could be tested, and nothing disagrees or is NaN or Inf."""
-        return any(row.verdict == AGREES for row in self.rows) and not self.disagreements
+        """Whether something could be tested, and nothing disagrees, is NaN or Inf, or drifted."""
+        tested = any(row.verdict == AGREES for row in self.rows)
+        return tested and not self.disagreements and not self.drifts
 
     @property
     def disagreements(self) -> tuple[Row, ...]:
@@ -171,13 +175,16 @@ def compare(
     sides = []
     for argument, source in (("subject", subject), ("witness", witness)):
         given = given_by(argument, source, (net, params, x, y), precision)
+        if argument == "subject":
+            drifts = tuple(drift.words for drift in copies_that_differ(net, params, given.record))
         known = precision or ("highest" if callable(source) else None)
         rounded = decimals if argument == "subject" else None
         sides.append(read_subject(argument, given, call, precision=known, decimals=rounded))
     mine, theirs = sides
     for place, misfit in theirs.misfits.items():
         raise ValueError(f"witness: {place.quantity}, layer {place.layer}: {misfit.note}")
-    return agreement_of(call, mine, theirs, judge(call, mine), whole=witness is not autodiff)
+    found = agreement_of(call, mine, theirs, judge(call, mine), whole=witness is not autodiff)
+    return replace(found, notes=found.notes + drifts, drifts=drifts)
 
 
 def check_settings(precision: Any, decimals: Any) -> None:
