@@ -101,3 +101,11 @@ def test_what_is_no_split_is_refused(shards, message):
     net, params, x, y = case(EVEN)
     with pytest.raises((ValueError, TypeError), match=message):
         mbp.check(net, params, x, y, mbp.backprop, shards=shards)
+
+
+def test_a_part_for_each_device_is_no_gradient():
+    net, params, x, y = case(EVEN)
+    right = mbp.backprop(net, params, x, y)
+    parts = right._replace(dW=([right.dW[0] / 4] * 4, *right.dW[1:]))
+    told = str(mbp.check(net, params, x, y, parts))
+    assert "of one part for each device, hand over their sum" in " ".join(told.split())

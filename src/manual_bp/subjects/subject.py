@@ -197,7 +197,9 @@ def _turned(
         if turned.shape != shape:
             theirs = shape[::-1] if convention.is_transposed(place) else shape
             note = f"expected shape {theirs}, got {array.shape}"
-            misfits[place] = Misfit(array.shape, note, turned)
+            if array.ndim > len(shape) and array.shape[1:] == theirs:
+                note += "; of one part for each device, hand over their sum, or join them"
+            misfits[place] = Misfit(array.shape, note, turned if turned.ndim <= 2 else None)
         else:
             found[place] = turned.reshape(-1, shape[-1]) if place.is_per_example else turned
     return found, misfits
@@ -214,7 +216,7 @@ def _turn_the_odd_ones(
     )
     for place in [place for place in misfits if place.is_per_example and settled]:
         array = misfits[place].array
-        if array.ndim == 2 and array.T.shape == place.shape(net, *batch):
+        if array is not None and array.ndim == 2 and array.T.shape == place.shape(net, *batch):
             found[place] = array.T
             del misfits[place]
             turned.append(place.symbol)
