@@ -283,5 +283,5 @@ def _in_about(content: bytes, choose: random.Random) -> bytes:
     del about["crc32"]
     about = _with_one_changed(about, choose)
     if isinstance(about, dict):
-        about["crc32"] = checkpoint._checksum(about, arrays)
+        about["crc32"] = checkpoint.checksum(about, arrays)
     return serialized(arrays, {"manual_bp": json.dumps(about)})

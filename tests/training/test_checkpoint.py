@@ -228,7 +228,7 @@ def rewrite(path, **changes):
     arrays |= {name: value for name, value in changes.items() if name not in about}
     arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     del about["crc32"]
-    about["crc32"] = checkpoint._checksum(about, arrays)
+    about["crc32"] = checkpoint.checksum(about, arrays)
     path.write_bytes(serialized(arrays, {"manual_bp": json.dumps(about)}))
 
 

@@ -43,7 +43,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _ABOUT = {"network": dict, "dtype": str, "settings": dict, "history": dict | None}
-_NOT_OURS = "expected a whole file of manual_bp.save, got another or a damaged one"
+NOT_OURS = "expected a whole file of manual_bp.save, got another or a damaged one"
 
 
 def save(
@@ -84,12 +84,7 @@ def save(
     """
     problems = Problems()
     check_path("path", path, problems)
-    if not isinstance(history, History | None):
-        problems.type(f"history: expected that of fit, got {shown(history)}")
-    elif history is not None:
-        whole_number("history: epoch", history.epoch, 0, problems)
-        if not isinstance(history.stopped, str):
-            problems.type(f"history: stopped: expected words, got {shown(history.stopped)}")
+    check_history(history, problems)
     settings = {} if settings is None else settings
     if not isinstance(settings, Mapping) or not all(
         isinstance(word, str) for item in settings.items() for word in item
@@ -100,28 +95,13 @@ def save(
     if not isinstance(encoding, Encoding | None):
         problems.type(f"encoding: expected that of manual_bp.files.data, got {shown(encoding)}")
     problems.raise_all()
-    params = read_params(net, params)
-    arrays: dict[str, Any] = {}
-    for l, (W, b) in zip(net.layers, params, strict=True):
-        arrays |= {f"W{l}": W, f"b{l}": b}  # what is None is not written
-    about: dict[str, Any] = {
-        "network": described(net),
-        "dtype": params[0][0].dtype.name,
-        "biases": [b is not None for _, b in params],
-        "settings": dict(settings),
-        "history": None,
-    }
+    about, arrays = contents(net, params, history)
+    about["settings"] = dict(settings)
     if encoding is not None and encoding != Encoding():
         about["encoding"] = encoding._asdict()
-    if history is not None:
-        about["history"] = {"epoch": int(history.epoch), "stopped": history.stopped}
-        arrays |= {name: getattr(history, name) for name in CURVES}
-        arrays |= {f"state{place}": leaf for place, leaf in named(history.optimizer_state).items()}
-    whole = {
-        name: _native(name, array, problems) for name, array in arrays.items() if array is not None
-    }
+    whole = {name: native(name, array, problems) for name, array in arrays.items()}
     problems.raise_all()
-    about["crc32"] = _checksum(about, whole)
+    about["crc32"] = checksum(about, whole)
     content = serialized(whole, {"manual_bp": json.dumps(about)})
     with replacing(path) as file:
         file.write(content)
@@ -155,8 +135,8 @@ def load(
         check_network(net)
     with _reading(path) as (about, arrays):
         net = network_of(about["network"], net)
-        params = _params(net, about, arrays)
-        return net, params, _history(about["history"], arrays)
+        params = params_of(net, about, arrays)
+        return net, params, history_of(about["history"], arrays)
 
 
 def load_settings(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -186,7 +166,7 @@ def load_encoding(path: str | os.PathLike[str]) -> Encoding:
             n_0, *_, n_L = about["network"]["sizes"]
             return Encoding.from_dict(about.get("encoding", {}), n_0, n_L)
         except (*DAMAGE, AttributeError) as error:
-            raise ValueError(_NOT_OURS) from error
+            raise ValueError(NOT_OURS) from error
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────
@@ -205,14 +185,19 @@ def _reading(
         with open(path, "rb") as file:
             content = file.read()
         about, arrays = _opened(content)
-        whole = about.keys() >= _ABOUT.keys() and all(
-            isinstance(about[name], kind) for name, kind in _ABOUT.items()
-        )
-        if not whole or not all(isinstance(word, str) for word in about["settings"].values()):
-            raise ValueError(_NOT_OURS)
+        check_about(about)
         yield about, arrays
     except (OSError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def check_about(about: dict[str, Any]) -> None:
+    """Raise unless a checkpoint says all of itself that it has to."""
+    whole = about.keys() >= _ABOUT.keys() and all(
+        isinstance(about[name], kind) for name, kind in _ABOUT.items()
+    )
+    if not whole or not all(isinstance(word, str) for word in about["settings"].values()):
+        raise ValueError(NOT_OURS)
 
 
 def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -225,14 +210,14 @@ def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         }
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         about = json.loads(header["__metadata__"]["manual_bp"])
-        if about.pop("crc32") != _checksum(about, arrays):
+        if about.pop("crc32") != checksum(about, arrays):
             raise ValueError("the checksum differs")
         return about, arrays
     except (*DAMAGE, AttributeError, IndexError, SafetensorError) as error:
-        raise ValueError(_NOT_OURS) from error
+        raise ValueError(NOT_OURS) from error
 
 
-def _native(name: str, array: Any, problems: Problems) -> Any:
+def native(name: str, array: Any, problems: Problems) -> Any:
     """The same numbers, row by row and in this machine's order of bytes."""
     try:
         array = np.asarray(array)
@@ -244,7 +229,8 @@ def _native(name: str, array: Any, problems: Problems) -> Any:
     return None
 
 
-def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
+def checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
+    """The sum of both, by which damage shows."""
     crc = zlib.crc32(json.dumps(about).encode())
     for name, array in sorted(arrays.items()):
         crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
@@ -253,6 +239,38 @@ def _checksum(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
 
 
 # ── What is in it ────────────────────────────────────────────────────────────────────────────────
+
+
+def check_history(history: Any, problems: Problems) -> None:
+    """A problem where this is no history."""
+    if not isinstance(history, History | None):
+        problems.type(f"history: expected that of fit, got {shown(history)}")
+    elif history is not None:
+        whole_number("history: epoch", history.epoch, 0, problems)
+        if not isinstance(history.stopped, str):
+            problems.type(f"history: stopped: expected words, got {shown(history.stopped)}")
+
+
+def contents(
+    net: Network, params: Params, history: History | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a checkpoint says of itself, and its arrays by name."""
+    params = read_params(net, params)
+    arrays: dict[str, Any] = {}
+    for l, (W, b) in zip(net.layers, params, strict=True):
+        arrays |= {f"W{l}": W, f"b{l}": b}
+    about: dict[str, Any] = {
+        "network": described(net),
+        "dtype": params[0][0].dtype.name,
+        "biases": [b is not None for _, b in params],
+        "settings": {},
+        "history": None,
+    }
+    if history is not None:
+        about["history"] = {"epoch": int(history.epoch), "stopped": history.stopped}
+        arrays |= {name: getattr(history, name) for name in CURVES}
+        arrays |= {f"state{place}": leaf for place, leaf in named(history.optimizer_state).items()}
+    return about, {name: array for name, array in arrays.items() if array is not None}
 
 
 def described(net: Network) -> dict[str, Any]:
@@ -287,7 +305,7 @@ def network_of(told: dict[str, Any], given: Network | None) -> Network:
         told = {"l2_biases": False, **told}  # files of 0.1.0 have none
         net = Network(told["sizes"], sigmas, cost, told["l2"], told["l2_biases"])
     except DAMAGE as error:
-        raise ValueError(_NOT_OURS) from error
+        raise ValueError(NOT_OURS) from error
     if given is None and own:
         raise ValueError(
             f"expected net=, for {', '.join(own)} of its network is not built in, and no file can "
@@ -298,12 +316,13 @@ def network_of(told: dict[str, Any], given: Network | None) -> Network:
     return given or net
 
 
-def _params(
+def params_of(
     net: Network, about: dict[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> tuple[Layer, ...]:
+    """The parameters of a checkpoint, which must be finite."""
     name, biases = about["dtype"], about.get("biases", [True] * net.depth)  # 0.1.0 has them all
     if name not in FLOATS or not isinstance(biases, list) or len(biases) != net.depth:
-        raise ValueError(_NOT_OURS)
+        raise ValueError(NOT_OURS)
     problems = Problems()
     dtype = jax_dtype("its parameters", name, problems)
     problems.raise_all()
@@ -314,17 +333,18 @@ def _params(
         )
         for l in net.layers
     )
-    if not all(np.isfinite(array).all() for array in jax.tree.leaves(params)):
+    if not all(jnp.isfinite(array).all() for array in jax.tree.leaves(params)):
         raise ValueError("expected finite parameters, got NaN or Inf")
     return jax.tree.map(jnp.asarray, params)
 
 
-def _history(told: dict[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> History | None:
+def history_of(told: dict[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> History | None:
+    """The history of a checkpoint, if it has one."""
     if told is None:
         return None
     epoch, stopped = told.get("epoch"), told.get("stopped")
     if type(epoch) is not int or epoch < 0 or not isinstance(stopped, str):
-        raise ValueError(_NOT_OURS)
+        raise ValueError(NOT_OURS)
     float64 = np.dtype(np.float64)
     curves: dict[str, Any] = {
         name: _array(arrays, name, float64) for name in CURVES if name in arrays
@@ -341,7 +361,7 @@ def _array(
 ) -> Any:
     """An array of a file, which must be of this dtype and shape; a curve without one."""
     if name not in arrays:
-        raise ValueError(_NOT_OURS)
+        raise ValueError(NOT_OURS)
     array = arrays[name]
     if array.dtype != dtype or (array.shape != shape if shape else array.ndim != 1):
         raise ValueError(

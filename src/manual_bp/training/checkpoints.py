@@ -1,31 +1,46 @@
 """Checkpoints of parameters that are split over devices, and of a training that is to go on.
 
-Orbax writes them: each process the parts that it holds, into a folder of its own that gets its name
-when all of it is there. So a folder holds whole checkpoints and no others, the last two of them.
+Orbax writes the arrays, each process the parts that it holds; what they are stands beside them as
+JSON text. Every checkpoint in the folder has a number, and gets it as its name when it is whole.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from manual_bp.arrays import in_64_bits
-from manual_bp.calls import check_network, read_params
-from manual_bp.checks import Problems, jax_dtype, shown
+from manual_bp.calls import check_network
+from manual_bp.checks import Problems
 from manual_bp.checks import path as check_path
+from manual_bp.meshes import moved_to_auto_axes
 from manual_bp.network import Layer, Network, Params
 from manual_bp.parallel.layout import Layout
-from manual_bp.training.checkpoint import described, network_of
-from manual_bp.training.history import CURVES, History, SavedState, named
+from manual_bp.training.checkpoint import (
+    check_about,
+    check_history,
+    checksum,
+    contents,
+    history_of,
+    native,
+    network_of,
+    params_of,
+)
+from manual_bp.training.history import CURVES, History, is_key
 
-KEPT = 2
-ABOUT, ARRAYS = "about", "arrays"
+_NOT_OURS = (
+    "expected a checkpoint of manual_bp.save_checkpoint, got another's or one that is damaged"
+)
+_KEPT = 2
+_UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of what orbax has not finished
 
 
 def save_checkpoint(
@@ -33,65 +48,66 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint into a folder, whole or not at all; the last two are kept.
 
-    Every process calls it, and writes the parts that its devices hold.
+    Every process calls it, with a folder that all of them see, and writes the parts that its
+    devices hold.
 
     Args:
-        folder: where checkpoints are; made where there is none.
-        net: the network.
+        folder: where checkpoints are, and nothing else; made where there is none.
+        net: the network, whose description goes along.
         params: a `Layer(W, b)` for each layer, wherever they lie.
         history: as `fit` gives it, with its optimiser state.
 
     Raises:
-        ValueError, TypeError: naming every argument that does not fit.
+        ValueError, TypeError: naming every argument that does not fit; the folder holds something
+            else.
         ModuleNotFoundError: Orbax is not installed: pip install 'manual_bp[distributed]'.
         OSError: the folder cannot be written.
 
     Example:
-        >>> import jax, manual_bp as mbp, tempfile
-        >>> net = mbp.Network((3, 4, 2), ("tanh", "softmax"), "cross_entropy")
-        >>> params, mesh = net.init(jax.random.key(0)), jax.make_mesh((1,), ("data",))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     mbp.save_checkpoint(folder, net, params)
-        ...     net_again, again, history = mbp.load_checkpoint(folder, mesh=mesh)
-        >>> net_again == net, again[0].W.sharding.mesh == mesh, history
-        (True, True, None)
+        >>> import jax, manual_bp as mbp, os, tempfile
+        >>> net = mbp.Network((3, 2), ("sigmoid",), "quadratic")
+        >>> mesh = jax.make_mesh((1,), ("data",))
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = os.path.join(place, "trained")
+        ...     mbp.save_checkpoint(folder, net, net.init(jax.random.key(0)))
+        ...     net_again, params, history = mbp.load_checkpoint(folder, mesh=mesh)
+        >>> net_again == net, params[0].W.sharding.spec, history
+        (True, P(None, None), None)
     """
     problems = Problems()
     check_path("folder", folder, problems)
-    if not isinstance(history, History | None):
-        problems.type(f"history: expected that of fit, got {shown(history)}")
+    check_history(history, problems)
     problems.raise_all()
-    check_network(net)
-    if not any(isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
-               for leaf in jax.tree.leaves(params)):  # fmt: skip
-        params = read_params(net, params)
-    about: dict[str, Any] = {
-        "manual_bp": 1,
-        "network": described(net),
-        "dtype": params[0][0].dtype.name,
-        "biases": [b is not None for _, b in params],
-        "history": None,
+    about, arrays = contents(net, params, history)
+    curves = {name: arrays.pop(name) for name in CURVES if name in arrays}
+    whole = {name: _of_numbers(name, array, problems) for name, array in arrays.items()}
+    problems.raise_all()
+    about["curves"] = {name: np.asarray(curve).tolist() for name, curve in curves.items()}
+    about["arrays"] = {
+        name: [array.dtype.name, list(array.shape), _sum_of_bytes(array)]
+        for name, array in whole.items()
     }
-    arrays = {f"W{l}": W for l, (W, _) in zip(net.layers, params, strict=True)}
-    arrays |= {f"b{l}": b for l, (_, b) in zip(net.layers, params, strict=True) if b is not None}
-    if history is not None:
-        curves = {name: getattr(history, name) for name in CURVES}
-        about["history"] = {
-            "epoch": int(history.epoch),
-            "stopped": history.stopped,
-            "curves": {n: curve.tolist() for n, curve in curves.items() if curve is not None},
-        }
-        arrays |= {f"state{place}": one for place, one in named(history.optimizer_state).items()}
-    with _manager(folder, create=True) as (orbax, manager), in_64_bits(params[0][0].dtype):
-        last = manager.latest_step()
-        manager.save(
-            0 if last is None else last + 1,
-            args=orbax.args.Composite(
-                **{ABOUT: orbax.args.JsonSave(about), ARRAYS: orbax.args.StandardSave(arrays)}
-            ),
-            force=True,
+    about["crc32"] = checksum(about, {})
+    ocp = _orbax()
+    with _named(folder):
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise ValueError("expected a folder, got a file; pass another path")
+        if os.path.isdir(folder) and not all(map(_is_of_orbax, os.listdir(folder))):
+            raise ValueError(
+                "expected a new folder or one of manual_bp.save_checkpoint, got one with other "
+                "files; pass another path"
+            )
+        if os.path.isdir(folder) and (latest := _latest(folder)) is not None:
+            _about(folder, latest)  # which tells of a folder of another program
+        items = ocp.args.Composite(
+            arrays=ocp.args.PyTreeSave(whole), about=ocp.args.JsonSave(about)
         )
-        manager.wait_until_finished()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=_KEPT, cleanup_tmp_directories=True, enable_async_checkpointing=False
+        )
+        with ocp.CheckpointManager(os.path.abspath(folder), options=options) as manager:
+            latest = manager.latest_step()  # when all processes are here
+            manager.save(0 if latest is None else latest + 1, args=items, force=True)
 
 
 def load_checkpoint(
@@ -103,110 +119,166 @@ def load_checkpoint(
 ) -> tuple[Network, tuple[Layer, ...], History | None]:
     """The last whole checkpoint of a folder, on any mesh, or on one device.
 
+    Every process calls it, and reads the parts that its devices are to hold.
+
     Args:
         folder: of `save_checkpoint`.
-        net: the network that it must be of; needed only for a σ or C of one's own, which no file
-            can hold.
-        mesh: where the parameters are to lie, as `parallel.Layout` says; one device without it. It
-            need not be the one that they were saved on.
-        fully_sharded: see `parallel.value_and_grad`.
+        net: the network that it must be of; needed only for a σ or C of one's own.
+        mesh: where W, b and the optimiser's state go, each as `Layout` says; by default to one
+            device of each process.
+        fully_sharded: see `Layout`.
 
     Returns:
-        The network, its params, and the history, None if none was saved. Its `optimizer_state`
-        goes into `fit(optimizer_state=…)`, with the optimiser that it is of.
+        The network, its params and the history, as `manual_bp.load` gives them: its
+        `optimizer_state` and `epoch` go into `fit(optimizer_state=…, start_epoch=…)`.
 
     Raises:
-        ValueError: there is no whole checkpoint; it is of another network than `net`, or of
-            functions of one's own without it; or the mesh does not divide its widths.
+        ValueError, TypeError: naming every argument that does not fit; the folder is missing,
+            damaged or not one of `save_checkpoint`'s, or of another network than `net`.
         ModuleNotFoundError: Orbax is not installed: pip install 'manual_bp[distributed]'.
 
     Example: see `save_checkpoint`.
     """
     problems = Problems()
     check_path("folder", folder, problems)
+    if mesh is None and fully_sharded:
+        problems.value("fully_sharded: it goes with mesh, which is not given; leave it out")
     problems.raise_all()
     if net is not None:
         check_network(net)
-    name, wanted = os.fspath(folder), f"{os.fspath(folder)}: expected a checkpoint"
-    if not os.path.isdir(folder):
-        raise ValueError(f"{name}: no such folder; check the path")
-    with _manager(folder, create=False) as (orbax, manager):
-        step = manager.latest_step()
-        if step is None:
-            raise ValueError(f"{wanted} of manual_bp.save_checkpoint, found no whole one")
-        try:
-            only_about = orbax.args.Composite(**{ABOUT: orbax.args.JsonRestore()})
-            about = manager.restore(step, args=only_about)[ABOUT]
-            told = {"network", "dtype", "biases", "history"} <= about.keys()
-            shapes = dict(manager.item_metadata(step)[ARRAYS]) if told else {}
-        except Exception as error:  # whatever Orbax raises of a folder that is another's
-            raise ValueError(f"{wanted} of manual_bp.save_checkpoint, got another's") from error
-        if not told:
-            raise ValueError(f"{wanted} of manual_bp.save_checkpoint, got another's")
-        try:
-            net = network_of(about["network"], net)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        jax_dtype("its parameters", about["dtype"], problems)
-        problems.raise_all()
-        layout = None if mesh is None else Layout(net, mesh, fully_sharded)
-        places = _places(net, about["biases"], layout, shapes)
-        target = {
-            key: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=places[key])
-            for key, one in shapes.items()
-        }
-        arrays = manager.restore(
-            step, args=orbax.args.Composite(**{ARRAYS: orbax.args.StandardRestore(target)})
-        )[ARRAYS]
-    params = tuple(Layer(arrays[f"W{l}"], arrays.get(f"b{l}")) for l in net.layers)
-    return net, params, _history(about["history"], arrays)
+    ocp = _orbax()
+    with _named(folder):
+        if not os.path.isdir(folder):
+            if os.path.exists(folder):
+                raise ValueError("expected a folder, got a file; manual_bp.load reads files")
+            raise ValueError("no such folder; check the path")
+        if (latest := _latest(folder)) is None:
+            raise ValueError(
+                "expected a checkpoint of manual_bp.save_checkpoint, found no whole one"
+            )
+        about = _about(folder, latest)
+        net = network_of(about["network"], net)
+    layout = None if mesh is None else Layout(net, mesh, fully_sharded)
+    with _named(folder):
+        to = partial(_placed, ocp, about, layout)
+        arrays = _arrays(ocp, os.path.join(folder, str(latest), "arrays"), about, to)
+        params = params_of(net, about, arrays)
+        curves = {name: np.asarray(curve, float) for name, curve in about["curves"].items()}
+        return net, params, history_of(about["history"], arrays | curves)
 
 
-def _places(
-    net: Network, biases: list[bool], layout: Layout | None, shapes: dict[str, Any]
-) -> dict[str, Any]:
-    """Where each array is to lie: the optimiser's beside the parameters of their shape."""
-    if layout is None:
-        return dict.fromkeys(shapes, SingleDeviceSharding(jax.local_devices()[0]))
-    specs = {f"W{l}": layout.W(l) for l in net.layers}
-    specs |= {f"b{l}": layout.b(l) for l, is_there in zip(net.layers, biases, strict=True)
-              if is_there}  # fmt: skip
-    found = {}
-    for key, one in shapes.items():
-        # state of optax: its places end with those of the parameters, [0].W and so on
-        own = next((name for l in net.layers for name, ending in
-                    ((f"W{l}", f"[{l - 1}].W"), (f"b{l}", f"[{l - 1}].b"))
-                    if key.endswith(ending) and shapes[name].shape == one.shape), key)  # fmt: skip
-        found[key] = NamedSharding(layout.mesh, specs.get(own, P()))
-    return found
+# ── The folder ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _history(told: dict[str, Any] | None, arrays: dict[str, Any]) -> History | None:
-    if told is None:
-        return None
-    curves = {name: np.asarray(curve, np.float64) for name, curve in told["curves"].items()}
-    state = {key[5:]: array for key, array in arrays.items() if key.startswith("state")}
-    saved = SavedState(state)
-    return History._make([*map(curves.get, CURVES), told["epoch"], saved, told["stopped"]])
-
-
-@contextmanager
-def _manager(folder: str | os.PathLike[str], *, create: bool) -> Iterator[tuple[ModuleType, Any]]:
-    """Orbax, and its manager of a folder."""
+def _orbax() -> ModuleType:
     try:
-        import orbax.checkpoint as orbax  # a second of imports that nobody else needs
+        import orbax.checkpoint as ocp
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "save_checkpoint and load_checkpoint need Orbax: pip install 'manual_bp[distributed]'"
         ) from error
-    options = orbax.CheckpointManagerOptions(
-        max_to_keep=KEPT, create=create, enable_async_checkpointing=False
-    )
-    handlers = {ABOUT: orbax.JsonCheckpointHandler(), ARRAYS: orbax.StandardCheckpointHandler()}
-    manager = orbax.CheckpointManager(
-        os.path.abspath(folder), options=options, item_handlers=handlers
-    )
+    return ocp
+
+
+@contextmanager
+def _named(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Every complaint names the folder."""
     try:
-        yield orbax, manager
-    finally:
-        manager.close()
+        yield
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(folder)}: {error}") from error
+
+
+def _is_of_orbax(name: str) -> bool:
+    return name.isdecimal() or _UNFINISHED in name
+
+
+def _latest(folder: str | os.PathLike[str]) -> int | None:
+    """The number of the last whole checkpoint; one that is not whole has another name."""
+    return max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=None)
+
+
+def _about(folder: str | os.PathLike[str], number: int) -> dict[str, Any]:
+    """What a checkpoint says of itself, if it is one of ours."""
+    try:
+        with open(os.path.join(folder, str(number), "about", "metadata"), "rb") as file:
+            about = json.loads(file.read())
+        if about.pop("crc32") != checksum(about, {}):
+            raise ValueError(_NOT_OURS)
+        check_about(about)
+        if not isinstance(about["curves"], dict) or not isinstance(about["arrays"], dict):
+            raise ValueError(_NOT_OURS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(_NOT_OURS) from error
+    return about
+
+
+def _arrays(ocp: ModuleType, folder: str, about: dict[str, Any], to: Any) -> dict[str, Any]:
+    """The arrays, read one after the other: of a damaged folder the first one tells."""
+    arrays = {}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        for name, (dtype, shape, total) in about["arrays"].items():
+            args = ocp.args.PyTreeRestore(
+                item={name: 0}, restore_args={name: to(name)}, partial_restore=True
+            )
+            try:
+                array = reader.restore(os.path.abspath(folder), args=args)[name]
+                is_it = [array.dtype.name, list(array.shape)] == [dtype, shape]
+            except Exception as error:  # whatever damage makes orbax raise
+                raise ValueError(_NOT_OURS) from error
+            if not is_it or _sum_of_bytes(array) != total:
+                raise ValueError(_NOT_OURS)
+            arrays[name] = array
+    return arrays
+
+
+def _placed(ocp: ModuleType, about: dict[str, Any], layout: Layout | None, name: str) -> Any:
+    """How orbax is to read an array: to the host, or to its place on the mesh."""
+    if layout is None:
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+    # Training runs on Auto axes, and so does an optimiser's state.
+    mesh = layout.on_auto_axes if name.startswith("state") else layout.mesh
+    sharding = NamedSharding(mesh, _spec(layout, about["arrays"], name))
+    return ocp.ArrayRestoreArgs(restore_type=jax.Array, sharding=sharding)
+
+
+def _spec(layout: Layout, arrays: dict[str, Any], name: str) -> P:
+    """That of W or b, also of what an optimiser keeps of them, such as "state[0].mu[1].W"."""
+    for l in layout.net.layers:
+        for field in Layer._fields:
+            param = f"{field}{l}"
+            is_kept_of_it = name.startswith("state") and name.endswith(f"[{l - 1}].{field}")
+            is_like_it = param in arrays and arrays[name][1] == arrays[param][1]
+            if name == param or (is_kept_of_it and is_like_it):
+                spec: P = getattr(layout, field)(l)
+                return spec
+    return P()
+
+
+# ── Arrays ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_numbers(name: str, array: Any, problems: Problems) -> Any:
+    """An array as orbax takes it: JAX's stay where they lie."""
+    if isinstance(array, jax.Array):
+        return jax.random.key_data(array) if is_key(array) else array
+    return native(name, array, problems)
+
+
+def _sum_of_bytes(array: Any) -> int:
+    """A checksum of the numbers wherever they lie: Σ (2i + 1) byteᵢ, modulo 2³².
+
+    Each weight is odd, so one byte that changes always shows. Each device sums its own part.
+    """
+    if isinstance(array, jax.Array):
+        return int(_weighted(moved_to_auto_axes(array)))
+    return int(_weighted(np.ascontiguousarray(array)[..., None].view(np.uint8)))
+
+
+@jax.jit
+def _weighted(array: jax.Array) -> jax.Array:
+    if array.dtype == jnp.bool_:
+        array = array.astype(jnp.uint8)
+    bytes_ = jax.lax.bitcast_convert_type(array, jnp.uint8).astype(jnp.uint32)
+    places = jnp.arange(bytes_.size, dtype=jnp.uint32).reshape(bytes_.shape)
+    return jnp.sum(bytes_ * (2 * places + 1), dtype=jnp.uint32)
