@@ -15,6 +15,7 @@ import optax
 import pytest
 
 import manual_bp as mbp
+from manual_bp.training.checkpoints import _sum_of_bytes
 from manual_bp.training.fit import epochs as each_epoch
 from manual_bp.training.history import named
 from running import ENVIRONMENT
@@ -137,6 +138,16 @@ def test_a_save_that_breaks_off_leaves_the_last_one_and_the_next_clears_up(tmp_p
     mbp.save_checkpoint(tmp_path, NET, zeros)
     assert sorted(os.listdir(tmp_path)) == ["0", "1"]
     assert same(mbp.load_checkpoint(tmp_path)[1], zeros)
+
+
+def test_one_bit_always_changes_the_sum():
+    array = np.arange(5, dtype=np.float32)
+    right = _sum_of_bytes(array)
+    assert right == _sum_of_bytes(jnp.asarray(array))
+    for bit in range(8 * array.nbytes):
+        hurt = array.copy()
+        hurt.view(np.uint8)[bit // 8] ^= 1 << bit % 8
+        assert _sum_of_bytes(hurt) != right, bit
 
 
 def test_damage_is_told(tmp_path, capfd):
