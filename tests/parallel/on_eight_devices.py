@@ -84,6 +84,31 @@ def layouts():
     yield "one layer", verdict(SHALLOW, mesh("4x2", AxisType.Explicit), 5, False)
 
 
+def right_code():
+    """Random networks and batches on every layout, in float32 and float64: none is rejected."""
+    draw = np.random.default_rng(0)
+    for name in MESHES if EVERYTHING else ("4x2",):
+        for fully, dtype in ((False, "float32"), (True, "float64")):
+            if name == "model" and fully:
+                continue
+            m, on = int(draw.integers(9, 33)), mesh(name, AxisType.Auto)
+            rejected = 0
+            with jax.enable_x64(dtype == "float64"):
+                step = mbp.parallel.backprop(DEEP, on, fully_sharded=fully)
+                for _ in range(23 if EVERYTHING else 1):
+                    params = tuple(
+                        mbp.Layer(draw.normal(size=W.shape).astype(dtype) * draw.uniform(0.1, 2),
+                                  draw.normal(size=b.shape).astype(dtype))
+                        for W, b in case(DEEP, 1)[0]
+                    )  # fmt: skip
+                    x = (10 ** draw.uniform(-2, 2) * draw.normal(size=(m, 16))).astype(dtype)
+                    y = np.eye(8, dtype=dtype)[draw.integers(8, size=m)]
+                    rejected += not mbp.check(DEEP, params, x, y, step(params, x, y)).ok
+            yield f"{name} {fully} {dtype} {m}", f"{rejected} rejected" if rejected else ""
+    if not EVERYTHING:
+        yield "the other layouts", ""  # in the sweep
+
+
 def sharded_arguments():
     """Every public function, on arrays that lie on a mesh of Auto and of Explicit axes."""
     net, (params, x, y) = DEEP, case(DEEP, 24)
@@ -373,6 +398,7 @@ if __name__ == "__main__":
     wrong = 0
     for section in (
         layouts,
+        right_code,
         sharded_arguments,
         lowering,
         mistakes,

@@ -16,7 +16,7 @@ from printed import blocks
 from running import ENVIRONMENT, ROOT
 
 SECTIONS = (
-    *("layouts", "sharded_arguments", "lowering", "mistakes", "drift"),
+    *("layouts", "right_code", "sharded_arguments", "lowering", "mistakes", "drift"),
     *("training", "checkpoints", "command_line", "refusals"),
 )
 SCRIPT = pathlib.Path(__file__).with_name("on_eight_devices.py")

@@ -66,6 +66,35 @@ def _twice(g: Inputs) -> Iterator[Option]:
                     yield Option(1 - lost + again, None, f"{i} with that of device {j}")
 
 
+def _stale(g: Inputs) -> Iterator[Option]:
+    """The part of one device is another one, such as that of an earlier step.
+
+    What is left without the parts of the others has no higher rank than that device has examples.
+    """
+    shape = g.place.shape(g.net, g.m)
+    for masks in _examples(g) if g.neurons is None else ():
+        for i, mask in enumerate(masks):
+            rank = int(mask.sum())
+            if rank >= min(shape):
+                continue
+
+            def after(_: Any, mask: Numbers = mask, rank: int = rank) -> Sized:
+                own = mask if g.got is not None else 0 * mask
+                others = (g.layer(g.l, "delta") * (1 - own)).transposed @ g.layer(g.l - 1)
+                others = others * g.scales.collected
+                if g.got is None:  # to plant it: each of its examples counts otherwise
+                    weights = mask * (np.cos(np.arange(g.m)) - 1)[:, None]
+                    part = (g.layer(g.l, "delta") * weights).transposed @ g.layer(g.l - 1)
+                    return others + part * g.scales.collected
+                rest = g.got - others.value - (g.penalty if g.penalised else 0)
+                left, sizes, right = np.linalg.svd(rest)
+                part = left[:, :rank] * sizes[:rank] @ right[:rank]
+                return Sized(others.value + part, others.size + np.abs(part))
+
+            fitted = rank * (sum(shape) - rank)
+            yield Option(after, None, f"{i}", 0 if g.got is None else fitted)
+
+
 def _weighted(weight: Callable[[Inputs, int, int], float]) -> Callable[[Inputs], Iterator[Option]]:
     """Each device's examples times a weight by how many it has."""
 
@@ -117,8 +146,10 @@ SHARDED = {
         Edit("device_left_out", "BP3 BP4", "over", "without the examples of device {}", _SUM_ONCE,
              _left_out),
         Edit("part_of_other_device", "BP3 BP4", "over", "with the part of device {}",
-             "Let each device read its own examples, and hand over the part of this very step.",
+             "Let each device read its own examples.",
              _twice),
+        Edit("stale_part", "BP4", "after", "with a part of device {} that is not of this step",
+             "Let each device hand over the part of this very step.", _stale),
         Edit("summed_over_devices_twice", "BP3 BP4", "factor",
              "summed over the devices of data once more: times {}", _SUM_ONCE,
              lambda g: iter([Option(float(g.shards.data))] if g.shards.data > 1 else [])),
