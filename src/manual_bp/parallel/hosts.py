@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from manual_bp.checks import Problems, shown, whole_number
 
@@ -87,7 +86,7 @@ def whole(tree: Any) -> Any:
     def gathered(array: Any) -> Any:
         if not isinstance(array, jax.Array) or array.is_fully_addressable:
             return jax.device_get(array)
-        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+        return _of_all(array, tiled=True)
 
     return jax.tree.map(gathered, tree)
 
@@ -102,7 +101,14 @@ def rows_of_all(count: int, parts: int) -> tuple[int, np.ndarray]:
     Returns:
         That number, and the place of each example, in the order of the processes.
     """
-    counts = np.ravel(multihost_utils.process_allgather(np.array(count)))
+    counts = np.ravel(_of_all(np.array(count)))
     each = int(-(-counts.max() // parts) * parts)
     places = [k * each + np.arange(n) for k, n in enumerate(counts)]
     return each, np.concatenate(places)
+
+
+def _of_all(array: Any, *, tiled: bool = False) -> np.ndarray:
+    """An array of all processes, put together in each of them."""
+    from jax.experimental import multihost_utils  # which one process has no need of
+
+    return np.asarray(multihost_utils.process_allgather(array, tiled=tiled))

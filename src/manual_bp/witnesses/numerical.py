@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from manual_bp.activations import ACTIVATIONS, Activation
 from manual_bp.calls import read_call
@@ -54,6 +53,13 @@ def _size(z: np.ndarray) -> np.ndarray:
     return np.where(z.real >= 0, z, -z)
 
 
+def _normal_cdf(z: np.ndarray) -> np.ndarray:
+    from scipy.special import ndtr  # a quarter of a second of imports, for gelu alone
+
+    cdf: np.ndarray = ndtr(z)
+    return cdf
+
+
 def _gelu_tanh(z: np.ndarray) -> np.ndarray:
     return z * _sigmoid((8 / np.pi) ** 0.5 * (z + 0.044715 * z * z * z))  # ½(1 + tanh u), u half
 
@@ -72,7 +78,7 @@ SIGMA: dict[str, Callable[..., np.ndarray]] = {  # of z, and the parameter in th
     "elu": _elu,
     "softplus": _softplus,
     "silu": lambda z: z * _sigmoid(z),
-    "gelu": lambda z: z * ndtr(z),
+    "gelu": lambda z: z * _normal_cdf(z),
     "gelu_tanh": _gelu_tanh,
     "softmax": lambda z: np.exp(_log_softmax(z)),
     "selu": lambda z: 1.0507009873554805 * _elu(z, 1.6732632423543772),
