@@ -46,6 +46,8 @@ atexit.register(FOLDER.cleanup)
 SAVED = Path(FOLDER.name, "saved")
 _, TRAINED = mbp.fit(**TRAINING)
 mbp.save(SAVED, NET, PARAMS)
+CHECKPOINTS = FOLDER.name + "/checkpoints"
+mbp.save_checkpoint(CHECKPOINTS, NET, PARAMS)
 
 
 def saved_at(path):
@@ -160,6 +162,11 @@ CALLS = {
     ),
     "save, its path": (saved_at, {"path": str(SAVED)}),
     "load": (mbp.load, {"path": str(SAVED), "net": NET}),
+    "save_checkpoint": (
+        lambda **given: mbp.save_checkpoint(FOLDER.name + "/others", **given),
+        {"net": NET, "params": PARAMS, "history": TRAINED},
+    ),
+    "load_checkpoint": (mbp.load_checkpoint, {"folder": CHECKPOINTS, "net": NET}),
     "golden of your own": (case_from, CALL | {"dtype": "float32", "seed": None}),
     "golden": (
         random_case,

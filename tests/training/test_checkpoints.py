@@ -74,7 +74,7 @@ def test_what_cannot_be_loaded(tmp_path):
     params, _, _ = case()
     with pytest.raises(ValueError, match="nowhere: no such folder"):
         mbp.load_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="found no whole one"):
+    with pytest.raises(ValueError, match="found no whole checkpoint"):
         mbp.load_checkpoint(tmp_path)
     (tmp_path / "another" / "3").mkdir(parents=True)
     (tmp_path / "another" / "3" / "file").write_text("of another program")

@@ -79,10 +79,10 @@ def save_checkpoint(
     check_history(history, problems)
     problems.raise_all()
     about, arrays = contents(net, params, history)
-    curves = {name: arrays.pop(name) for name in CURVES if name in arrays}
+    curves = {name: native(name, arrays.pop(name), problems) for name in CURVES if name in arrays}
     whole = {name: _of_numbers(name, array, problems) for name, array in arrays.items()}
     problems.raise_all()
-    about["curves"] = {name: np.asarray(curve).tolist() for name, curve in curves.items()}
+    about["curves"] = {name: np.asarray(curve, float).tolist() for name, curve in curves.items()}
     about["arrays"] = {
         name: [array.dtype.name, list(array.shape), _sum_of_bytes(array)]
         for name, array in whole.items()
@@ -154,7 +154,7 @@ def load_checkpoint(
             raise ValueError("no such folder; check the path")
         if (latest := _latest(folder)) is None:
             raise ValueError(
-                "expected a checkpoint of manual_bp.save_checkpoint, found no whole one"
+                "expected a folder of manual_bp.save_checkpoint, found no whole checkpoint in it"
             )
         about = _about(folder, latest)
         net = network_of(about["network"], net)

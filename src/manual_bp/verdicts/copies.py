@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from manual_bp.network import Network
@@ -15,8 +16,11 @@ AXES = ("data", "model")
 
 def mesh_shape(record: Any) -> dict[str, int]:
     """The sizes of the axes "data" and "model" of the mesh that arrays lie on; none of no mesh."""
-    for array in jax.tree.leaves(record):
-        mesh = getattr(getattr(array, "sharding", None), "mesh", None)
+    fields = record if isinstance(record, Backprop) else ()
+    for array in (one for field in fields if isinstance(field, tuple) for one in field):
+        if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+            continue
+        mesh = getattr(array.sharding, "mesh", None)
         found = {axis: int(mesh.shape[axis]) for axis in AXES if mesh and axis in mesh.shape}
         if found:
             return found
@@ -34,8 +38,10 @@ class Drift(NamedTuple):
 def copies_that_differ(net: Network, params: Any, record: Any) -> Iterator[Drift]:
     """Each array of which two devices have copies that are not equal, bit for bit; NaN is NaN."""
     for equation, layer, name, array in _arrays(net, params, record):
+        if not _is_on_several(array):
+            continue
         seen: dict[str, tuple[Any, Any]] = {}
-        for shard in getattr(array, "addressable_shards", ()):
+        for shard in array.addressable_shards:
             copy = np.ascontiguousarray(shard.data).reshape(shard.data.shape)
             first, value = seen.setdefault(str(shard.index), (shard.device, copy))
             differ = (_bits(copy) != _bits(value)).any(axis=-1).reshape(copy.shape)
@@ -54,6 +60,13 @@ def copies_that_differ(net: Network, params: Any, record: Any) -> Iterator[Drift
                 )
                 yield Drift(equation, layer, words)
                 break
+
+
+def _is_on_several(array: Any) -> bool:
+    """Whether these are real numbers that are known, and lie on more devices than one."""
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return False
+    return jnp.issubdtype(array.dtype, jnp.floating) and len(array.addressable_shards) > 1
 
 
 def _bits(array: Any) -> Any:
