@@ -66,10 +66,6 @@ def test_memory_mapped_it_is_the_run_of_arrays_in_memory(folder):
     for more, words in (
         (("--data", "files", "--standardize"), "--memory-map: inputs are standardized in memory"),
         (("--data", "data.npz"), "--memory-map: expected a folder of .npy or IDX files"),
-        (
-            ("--data", "files", "--coordinator", "auto"),
-            "--memory-map, --coordinator: expected one of them alone",
-        ),
     ):
         code, _, err = train(folder, "--memory-map", *more)
         assert code == 2

@@ -14,6 +14,7 @@ import pytest
 
 import manual_bp as mbp
 from manual_bp.cli.hosts import is_one_of_several
+from manual_bp.files.data import load
 from running import ENVIRONMENT, call
 
 COMMAND = "import sys; from manual_bp.cli.main import main; sys.exit(main())"
@@ -67,7 +68,7 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize(
     ("count", "devices", "more"),
     [
-        (2, 1, ["--verify-every", "4"]),
+        (2, 1, ["--verify-every", "4", "--data", "own", "--memory-map"]),
         pytest.param(2, 2, ["--mesh", "data=2,model=2"], marks=pytest.mark.sweep),
         pytest.param(4, 1, [], marks=pytest.mark.sweep),
         pytest.param(4, 2, ["--mesh", "data=4,model=2", "--fully-sharded"],
@@ -75,6 +76,10 @@ def alone(tmp_path_factory):
     ],
 )  # fmt: skip
 def test_several_processes_train_as_one(tmp_path, alone, count, devices, more):
+    digits = load("digits", "float64")
+    (tmp_path / "own").mkdir()
+    np.save(tmp_path / "own" / "x.npy", digits.x)  # of which each process reads its own rows
+    np.save(tmp_path / "own" / "y.npy", digits.y)
     files = [f"{name}.safetensors" for name in ("first", "again")[: 1 + (count > 2)]]
     for file in files:
         processes = started(tmp_path, count, "--save", file, *more, devices=devices)

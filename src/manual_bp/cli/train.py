@@ -155,8 +155,6 @@ def train(
     if picture:
         check_picture(picture)
     hosts = hosts or HostOptions()
-    if hosts.coordinator is not None and run.memory_map:
-        raise ValueError("--memory-map, --coordinator: expected one of them alone, got both")
     connected = hosts.connect()
     quiet = quiet or not is_first()
     with device.in_force(run.dtype) as on:
@@ -194,7 +192,7 @@ def train(
         try:
             params, history, ended = _fit(
                 file, params, epochs, len(x), quiet, patience,
-                x=x if run.memory_map else x[own], y=y[own],
+                x=x if run.memory_map and not connected else x[own], y=y[own],
                 batch_size=run.batch, key=key, validation=held_out,
                 learning_rate=None if as_optax else eta,
                 optimizer=as_optax and as_optax(eta),
